@@ -1,0 +1,69 @@
+"""The neuron's mathematics: one scalar function each, written once.
+
+Every kernel inlines these functions; their ``py_func`` on Python's unbounded integers is the overflow oracle of the
+tests. All arguments and results are integers. The contract is ``docs/numerics.md``.
+"""
+
+from __future__ import annotations
+
+import numba
+
+NEVER = 2**31 - 1
+"""As ``low``: no negative spikes. As ``high``: no cap."""
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def clamp(value, low, high):  # type: ignore[no-untyped-def]
+    """``value`` limited to ``[low, high]``."""
+    return min(max(value, low), high)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def fire(u, n, threshold, negative_threshold, low, high):  # type: ignore[no-untyped-def]
+    """The spike of one neuron in one time-step: +1, -1 or 0.
+
+    Algorithm:
+        +1 when ``u >= threshold`` and ``n < high``; else -1 when ``u < -negative_threshold`` and ``n > low``; else 0.
+
+    Args:
+        u: membrane after this step's current, already clamped to its width.
+        n: net count of spikes sent before this step.
+        threshold: positive threshold, at least 1.
+        negative_threshold: at least 0; the firing comparison is strict.
+        low: net count at which negative spikes stop (``NEVER``: there are none).
+        high: net count at which positive spikes stop (``NEVER``: no cap).
+
+    The kinds are settings: ``if`` is ``low = high = NEVER``; ``dual`` is ``low = 0``, ``high = T``; ``signed`` is
+    ``low = -T``, ``high = T`` (numerics.md, section 3). QCFS (Bu et al., ICLR 2022) and OPI (Bu et al., AAAI 2022) use
+    ``if``; the gated dual threshold is that of Fast-SNN and, as far as its text could be checked, of ECL.
+    """
+    if u >= threshold and n < high:
+        return 1
+    if u < -negative_threshold and n > low:
+        return -1
+    return 0
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def send(v, weighted_threshold, threshold, signed):  # type: ignore[no-untyped-def]
+    """The digit a temporally separated neuron sends in one step of its own window: +1, -1 or 0.
+
+    Algorithm:
+        For ``v >= 0``: +1 when ``v >= threshold * k^(T-1-t)``. For ``v < 0`` in a signed population: the digits of
+        ``floor(v / threshold)``, that is -1 when ``threshold - 1 - v >= threshold * k^(T-1-t)``. The caller then does
+        ``v -= digit * weighted_threshold``.
+
+    Args:
+        v: membrane, after the accumulation and the digits before this one.
+        weighted_threshold: ``threshold * k^(T-1-t)`` for base k at step t (counted from 0, most significant first).
+        threshold: the channel's threshold (of the least significant digit).
+        signed: whether negative digits are sent at all.
+
+    Source: SpikeConverter (Liu et al., AAAI 2022), its weighted spikes; stated with the undoubled membrane
+    (numerics.md, section 5).
+    """
+    if v >= 0:
+        return 1 if v >= weighted_threshold else 0
+    if signed and threshold - 1 - v >= weighted_threshold:
+        return -1
+    return 0
