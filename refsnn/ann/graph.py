@@ -227,7 +227,7 @@ class Graph:
                 if name not in self.shapes:
                     raise InputError(f"layer '{operation.name}' reads '{name}', which does not come before it")
             _check_values(operation)
-            self.shapes[operation.name] = _output_shape(operation, [self.shapes[name] for name in operation.inputs])
+            self.shapes[operation.name] = output_shape(operation, [self.shapes[name] for name in operation.inputs])
         read = {name for operation in self.operations for name in operation.inputs}
         loose = [operation.name for operation in self.operations[:-1] if operation.name not in read]
         if loose:
@@ -288,7 +288,13 @@ def _check_values(operation: Operation) -> None:
             raise InputError(f"layer '{operation.name}': quantisation to levels needs a bound and at least 1 level")
 
 
-def _output_shape(operation: Operation, inputs: list[Shape]) -> Shape:
+def output_shape(operation: Operation, inputs: list[Shape]) -> Shape:
+    """The shape of what an operation makes of inputs of these shapes.
+
+    Raises:
+        InputError: the shapes do not fit; the message names the layer.
+    """
+
     def fail(message: str) -> InputError:
         return InputError(f"layer '{operation.name}': {message}")
 
