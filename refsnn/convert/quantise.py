@@ -1,0 +1,302 @@
+"""From real weights and thresholds to the integer network: numerics.md, section 2, to the letter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refsnn.ann.graph import Array, Preprocessing
+from refsnn.convert.lower import RealPopulation, Term
+from refsnn.convert.settings import Settings
+from refsnn.errors import InputError
+from refsnn.network import (
+    CAP_STEPS,
+    Input,
+    MaxPool,
+    Population,
+    Projection,
+    Readout,
+    Schedule,
+    Spiking,
+)
+
+LARGEST_THRESHOLD = 1 << 14
+FREE_THRESHOLD = 1 << 10
+"""Threshold of a channel without conv or dense weights: nothing else sets its scale."""
+INPUT_THRESHOLD_BITS = 12
+LARGEST_SHIFT = 30
+
+
+@dataclass(kw_only=True, eq=False)
+class Scales:
+    """The integer threshold and real unit of each channel of a population, and what was noticed.
+
+    Attributes:
+        threshold: ``(C,) int64``.
+        unit: ``(C,)``: real value of a membrane of 1; 0 for a silent channel.
+        shift: ``(C,) int32``: right shift of projections from the input.
+        dwarfed: ``(C,) bool``: the weights dwarf the threshold, a spike is worth more than theta.
+    """
+
+    threshold: NDArray[np.int64]
+    unit: Array
+    shift: NDArray[np.int32]
+    dwarfed: NDArray[np.bool_]
+
+    @property
+    def silent(self) -> NDArray[np.bool_]:
+        """``(C,)``: channels that nothing reads, because they were dead on the calibration images."""
+        result: NDArray[np.bool_] = self.unit == 0
+        return result
+
+
+@dataclass(kw_only=True, eq=False)
+class Quantised:
+    """An integer network in the making, and the scales of its firing populations."""
+
+    populations: list[Population] = field(default_factory=list)
+    projections: list[Projection] = field(default_factory=list)
+    scales: dict[str, Scales] = field(default_factory=dict)
+
+
+def quantise(
+    populations: tuple[RealPopulation, ...],
+    theta: dict[str, Array],
+    settings: Settings,
+    steps: int,
+    preprocessing: Preprocessing,
+) -> Quantised:
+    """The integer populations and projections.
+
+    Args:
+        populations: from ``refsnn.convert.lower``.
+        theta: ``(C,)`` a firing population: the real value of a full spike train.
+        settings: widths, neuron and schedule.
+        steps: T; only base 2 depends on it.
+        preprocessing: from pixel bytes to real inputs.
+
+    Raises:
+        InputError: a bias does not fit int32.
+    """
+    return _Quantiser(settings, steps, preprocessing).run(populations, theta)
+
+
+def integer_settings(settings: Settings, population: RealPopulation, threshold: NDArray[np.int64]) -> dict[str, Any]:
+    """Neuron kind, thresholds, initial membrane and cap of a firing population."""
+    signed = population.kind == "signed"
+    fraction = 0.0 if signed else settings.negative_threshold
+    negative = np.maximum(np.ceil(fraction * threshold).astype(np.int64) - 1, 0)
+    separated = settings.schedule.separated
+    return {
+        "neuron": "signed" if signed else "if" if separated else settings.neuron,
+        "cap": CAP_STEPS if signed or separated else settings.cap,
+        "threshold": threshold.astype(np.int32),
+        "negative_threshold": negative.astype(np.int32),
+        "initial_membrane": np.floor(settings.initial_membrane * threshold).astype(np.int32),
+    }
+
+
+class _Quantiser:
+    def __init__(self, settings: Settings, steps: int, preprocessing: Preprocessing) -> None:
+        self.settings = settings
+        self.schedule: Schedule = settings.schedule
+        self.divisor = self.schedule.levels(steps) if self.schedule.base == 2 else 1
+        self.preprocessing = preprocessing
+        self.largest = (1 << (settings.weight_bits - 1)) - 1
+        self.result = Quantised()
+        self.amplitude: dict[str, Array] = {}
+        self.static: set[str] = set()
+
+    def run(self, populations: tuple[RealPopulation, ...], theta: dict[str, Array]) -> Quantised:
+        for population in populations:
+            match population.kind:
+                case "input":
+                    self._input(population)
+                case "max_pool":
+                    self._max_pool(population)
+                case "readout":
+                    self._readout(population)
+                case _:
+                    self._spiking(population, theta[population.name] / self.divisor)
+        return self.result
+
+    def _input(self, population: RealPopulation) -> None:
+        real = self.preprocessing.table(population.shape[0])
+        largest = 255 if real.min() >= 0 else 127
+        unit = float(np.abs(real).max()) / largest or 1.0
+        table = np.rint(real / unit).astype(np.int16)
+        self.amplitude[population.name] = np.full(population.shape[0], unit)
+        self.static.add(population.name)
+        self.result.populations.append(
+            Input(name=population.name, shape=population.shape, table=table, unit=unit, schedule=self.schedule)
+        )
+
+    def _max_pool(self, population: RealPopulation) -> None:
+        assert population.pool is not None
+        self.amplitude[population.name] = self.amplitude[population.source]
+        if population.source in self.static:
+            self.static.add(population.name)
+        self.result.populations.append(
+            MaxPool(
+                name=population.name,
+                shape=population.shape,
+                source=population.source,
+                kernel=population.pool.kernel,
+                stride=population.pool.stride,
+                padding=population.pool.padding,
+                zero_padding=population.pool.zero_padding,
+                schedule=self.schedule,
+            )
+        )
+
+    def _spiking(self, population: RealPopulation, theta: Array) -> None:
+        scales = self._scales(population, theta)
+        self.result.scales[population.name] = scales
+        self.amplitude[population.name] = scales.threshold * scales.unit
+        self._project(population, scales.unit, scales.shift)
+        self.result.populations.append(
+            Spiking(
+                name=population.name,
+                shape=population.shape,
+                bias=self._bias(population, scales.unit),
+                unit=scales.unit,
+                schedule=self.schedule,
+                **integer_settings(self.settings, population, scales.threshold),
+            )
+        )
+
+    def _readout(self, population: RealPopulation) -> None:
+        peak, from_input = self._peaks(population)
+        largest = max(float(peak.max()), float(from_input.max()))
+        if largest > 0:
+            unit = largest / self.largest
+        else:  # only identities, if anything: as fine as a free threshold
+            sizes = [np.abs(self._real(term, population)).max() for term in population.terms]
+            unit = max([float(size) for size in sizes], default=0.0) / FREE_THRESHOLD or 1.0
+        units = np.full(population.shape[0], unit)
+        self._project(population, units, np.zeros(population.shape[0], np.int32))
+        self.result.populations.append(
+            Readout(
+                name=population.name,
+                shape=population.shape,
+                bias=self._bias(population, units),
+                unit=unit,
+                activation=population.output,
+                schedule=self.schedule,
+            )
+        )
+
+    def _real(self, term: Term, population: RealPopulation) -> Array:
+        """``W * a``: the weights times the real value of one event of their source channel."""
+        amplitude = self.amplitude[term.source]
+        if term.kind == "identity":
+            return term.weights * amplitude
+        if term.kind == "dense":
+            size = term.weights.shape[1] // len(amplitude)
+            return term.weights * np.repeat(amplitude, size)
+        outputs, per_group, *kernel = term.weights.shape
+        grouped = term.weights.reshape(term.groups, outputs // term.groups, per_group, *kernel)
+        result: Array = (grouped * amplitude.reshape(term.groups, 1, per_group, 1, 1)).reshape(term.weights.shape)
+        return result
+
+    def _peaks(self, population: RealPopulation) -> tuple[Array, Array]:
+        """``(C,)`` each: the largest ``|W * a|`` of conv and dense projections, from populations and from the input."""
+        channels = population.shape[0]
+        peaks = np.zeros((2, channels))
+        for term in population.terms:
+            if term.kind == "identity":
+                continue
+            real = np.abs(self._real(term, population))
+            where = peaks[int(term.source in self.static)]
+            if term.kind == "dense":
+                np.maximum(where, real.max(axis=1).reshape(channels, -1).max(axis=1), out=where)
+            else:
+                where[term.channels] = np.maximum(where[term.channels], real.max(axis=(1, 2, 3)))
+        return peaks[0], peaks[1]
+
+    def _scales(self, population: RealPopulation, theta: Array) -> Scales:
+        peak, from_input = self._peaks(population)
+        m, channels = self.largest, population.shape[0]
+        threshold = np.full(channels, FREE_THRESHOLD, np.int64)
+        shift = np.zeros(channels, np.int32)
+        dwarfed = np.zeros(channels, bool)
+        unit = np.zeros(channels)
+        for c in range(channels):
+            if theta[c] == 0:
+                continue
+            if peak[c] > 0:
+                threshold[c], unit[c], dwarfed[c] = self._scale(theta[c], peak[c])
+                if from_input[c] > m * unit[c]:  # even unshifted the input's weights would not fit: they set the unit
+                    threshold[c], unit[c], dwarfed[c] = self._scale(theta[c], from_input[c])
+                elif from_input[c] > 0:
+                    shift[c] = min(int(np.floor(np.log2(m * unit[c] / from_input[c]))), LARGEST_SHIFT)
+                    shift[c] -= from_input[c] * 2.0 ** shift[c] > m * unit[c]
+            elif from_input[c] > 0:
+                wide = int(min(m * theta[c] / from_input[c], 2.0 ** (INPUT_THRESHOLD_BITS + LARGEST_SHIFT) - 1))
+                if wide < 1:
+                    threshold[c], unit[c], dwarfed[c] = self._scale(theta[c], from_input[c])
+                else:
+                    shift[c] = max(0, wide.bit_length() - INPUT_THRESHOLD_BITS)
+                    threshold[c] = wide >> int(shift[c])
+                    unit[c] = theta[c] / threshold[c]
+            else:
+                unit[c] = theta[c] / FREE_THRESHOLD
+        return Scales(threshold=threshold, unit=unit, shift=shift, dwarfed=dwarfed)
+
+    def _scale(self, theta: float, peak: float) -> tuple[int, float, bool]:
+        """Threshold, unit, and whether the weights dwarf the threshold."""
+        whole = int(min(self.largest * theta / peak, LARGEST_THRESHOLD))
+        if whole < 1:
+            return 1, peak / self.largest, True
+        return whole, theta / whole, False
+
+    def _project(self, population: RealPopulation, unit: Array, shift: NDArray[np.int32]) -> None:
+        safe = np.where(unit > 0, unit, np.inf)  # a silent channel gets no weights
+        for term in population.terms:
+            real = self._real(term, population)
+            static = term.source in self.static
+            weights: NDArray[np.int8] | NDArray[np.int32]
+            if term.kind == "identity":
+                weights = _int32(np.rint(real / safe[term.channels]), f"the identity into '{population.operation}'")
+                term_shift = None
+            else:
+                if term.kind == "dense":
+                    rows = np.repeat(np.arange(population.shape[0]), len(real) // population.shape[0])
+                else:
+                    rows = np.arange(term.channel, term.channel + len(real))
+                factor = (2.0 ** shift[rows] if static else 1.0) / safe[rows]
+                scaled = np.rint(real * factor.reshape(-1, *(1,) * (real.ndim - 1)))
+                weights = np.clip(scaled, -self.largest, self.largest).astype(np.int8)
+                term_shift = shift[rows].copy() if static and shift[rows].any() else None
+            self.result.projections.append(
+                Projection(
+                    source=term.source,
+                    target=population.name,
+                    kind=term.kind,
+                    weights=weights,
+                    shift=term_shift,
+                    pool=term.pool,
+                    stride=term.stride,
+                    padding=term.padding,
+                    dilation=term.dilation,
+                    groups=term.groups,
+                    channel=term.channel,
+                )
+            )
+
+    def _bias(self, population: RealPopulation, unit: Array) -> NDArray[np.int32]:
+        safe = np.where(unit > 0, unit, np.inf).reshape(-1, *(1,) * (population.bias.ndim - 1))
+        return _int32(np.rint(population.bias / safe), f"the bias of '{population.operation}'")
+
+
+def _int32(values: Array, what: str) -> NDArray[np.int32]:
+    largest = float(np.abs(values).max(initial=0))
+    if largest >= 2**31:
+        raise InputError(
+            f"{what} would need {int(np.ceil(np.log2(largest))) + 1} bits, 32 are there: "
+            "its threshold is tiny beside it; choose another threshold rule or fewer weight bits"
+        )
+    return values.astype(np.int32)
