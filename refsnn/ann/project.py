@@ -6,14 +6,10 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import h5py
-import numpy as np
 
 from refsnn import files
 from refsnn.ann import Model, graph
-from refsnn.data import Dataset
+from refsnn.data import Dataset, store
 from refsnn.errors import InputError
 
 SCHEMA = "refsnn-ann"
@@ -62,7 +58,7 @@ def write(
         files.write_records(file.create_group("operations"), network.operations)
         for role, data in (("test", test), ("calibration", calibration)):
             if data is not None:
-                _write_data(file.create_group(role), data)
+                store.put(file.create_group(role), data)
 
 
 def read(path: str | os.PathLike[str]) -> Model:
@@ -83,7 +79,7 @@ def read(path: str | os.PathLike[str]) -> Model:
                 )
             operations = files.read_records(file["operations"], OPERATIONS, {})
             network = graph.Graph(operations=operations, preprocessing=preprocessing)
-            data = {role: _read_data(file[role]) for role in ("test", "calibration") if role in file}
+            data = {role: store.get(file[role]) for role in ("test", "calibration") if role in file}
         except (KeyError, TypeError, json.JSONDecodeError, OSError) as error:
             raise InputError(f"{path}: is damaged: {error}; export the network again") from error
         except InputError as error:
@@ -97,22 +93,4 @@ def read(path: str | os.PathLike[str]) -> Model:
         sha256=files.sha256(path),
         test=data.get("test"),
         calibration=data.get("calibration"),
-    )
-
-
-def _write_data(group: h5py.Group, data: Dataset) -> None:
-    group.attrs["name"] = data.name
-    group.attrs["class_names"] = json.dumps(data.class_names)
-    files.put(group, "images", data.images, axes="N C H W" if data.images.ndim == 4 else "N C")
-    if data.labels is not None:
-        files.put(group, "labels", data.labels, axes="N")
-
-
-def _read_data(group: h5py.Group) -> Dataset:
-    labels: Any = group["labels"][()] if "labels" in group else None
-    return Dataset(
-        images=group["images"][()],
-        labels=None if labels is None else labels.astype(np.int64),
-        class_names=tuple(json.loads(files.text(group.attrs["class_names"]))),
-        name=files.text(group.attrs["name"]),
     )
