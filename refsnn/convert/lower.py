@@ -264,7 +264,8 @@ class _Lowering:
         bias = np.zeros(outputs) if operation.bias is None else operation.bias
         if reference.shift.any():
             shifted = (grouped * reference.shift.reshape(groups, 1, per_group, 1, 1)).sum(axis=2)
-            bias = bias + self._shift_bias(operation, shifted.reshape(outputs, *kernel), reference, padding)
+            border = self._shift_bias(operation, shifted.reshape(outputs, *kernel), reference, padding)
+            bias = _add_biases([bias, border], self.graph.shapes[operation.name])
         terms = []
         for segment in reference.segments:
             if groups == 1:

@@ -107,16 +107,18 @@ def _spiking_events(network: Network, population: Spiking, found: Range, steps: 
         if population.schedule.base == 2:
             return _Events(low=low, high=high, sum_low=low, sum_high=high)
         return _Events(low=np.maximum(low, -1), high=np.minimum(high, 1), sum_low=low, sum_high=high)
-    cap = population.limits(steps)[1]
+    cap = np.int64(population.limits(steps)[1])
     if network.drain == UNTIL_QUIET:
-        # Without a cap (only ``if`` runs so) every spike takes a threshold out of what flowed in.
+        # Every spike takes a threshold out of what flowed in.
         high = np.minimum(np.maximum(found.membrane_high // population.threshold, 0), cap)
+        low = -np.minimum(np.maximum(-found.membrane_low // population.threshold + 1, 0), cap)
     else:
-        high = np.minimum(np.int64(cap), ones * (steps + network.drain))
+        high = np.minimum(cap, ones * (steps + network.drain))
+        low = -high
     return _Events(
         low=0 * ones if population.neuron == "if" else -ones,
         high=ones,
-        sum_low=-high if signed else 0 * ones,
+        sum_low=low if signed else 0 * ones,
         sum_high=high,
     )
 
