@@ -251,7 +251,8 @@ _RULES: dict[type[Operation], Callable[..., Array]] = {
 
 def per_channel(values: Array, x: Array) -> Array:
     """A scalar or ``(C,)``, shaped so that it broadcasts over ``x``, ``(N, C, ...)``."""
-    return values.reshape(-1, *(1,) * (x.ndim - 2))
+    shaped: Array = values.reshape(-1, *(1,) * (x.ndim - 2))
+    return shaped
 
 
 def _padded(x: Array, padding: Padding, value: float) -> Array:
