@@ -141,23 +141,21 @@ class Calibration:
         return result
 
     @cached_property
-    def _histograms(self) -> dict[str, tuple[Histogram, Histogram]]:
-        empty = {
-            name: (
-                Histogram(maximum=maximum.max(keepdims=True), counts=np.zeros((1, LAYER_BINS), np.int64)),
-                Histogram(maximum=maximum, counts=np.zeros((len(maximum), CHANNEL_BINS), np.int64)),
-            )
-            for name, maximum in self.maxima.items()
+    def _by_layer(self) -> dict[str, Histogram]:
+        return self._histograms({name: maximum.max(keepdims=True) for name, maximum in self.maxima.items()}, LAYER_BINS)
+
+    @cached_property
+    def _by_channel(self) -> dict[str, Histogram]:
+        return self._histograms(self.maxima, CHANNEL_BINS)
+
+    def _histograms(self, maxima: dict[str, Array], bins: int) -> dict[str, Histogram]:
+        result = {
+            name: Histogram(maximum=maximum, counts=np.zeros((len(maximum), bins), np.int64))
+            for name, maximum in maxima.items()
         }
-
-        def see(name: str, sizes: Array) -> None:
-            layer, channels = empty[name]
-            layer.add(sizes.reshape(1, -1))
-            channels.add(sizes)
-
-        self._each(see)
-        return empty
+        self._each(lambda name, sizes: result[name].add(sizes.reshape(len(maxima[name]), -1)))
+        return result
 
     def histogram(self, operation: str, *, per_channel: bool) -> Histogram:
         """The histogram of ``|z|`` of an operation's output, of the layer or of each channel."""
-        return self._histograms[operation][per_channel]
+        return (self._by_channel if per_channel else self._by_layer)[operation]

@@ -107,9 +107,7 @@ class Builder:
     def global_average(self, source):
         _, height, width = self.shape(source)
         return self.add(
-            ann.AveragePool(
-                name=self.name("gap"), inputs=(source,), kernel=(height, width), stride=(height, width)
-            )
+            ann.AveragePool(name=self.name("gap"), inputs=(source,), kernel=(height, width), stride=(height, width))
         )
 
     def pad(self, source, padding=(1, 0, 0, 1)):
