@@ -1,0 +1,475 @@
+"""The main job as a function: a network's file and images in, measured results out. The command line is around it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refsnn import __version__, files
+from refsnn.analysis import energy, outputs, scaling
+from refsnn.analysis.diagnosis import Diagnosis, diagnose
+from refsnn.analysis.operations import multiply_adds
+from refsnn.ann import Model
+from refsnn.ann.forward import forward_images
+from refsnn.ann.graph import Array, Graph, Preprocessing, Sigmoid, Softmax
+from refsnn.api import load
+from refsnn.convert import METHODS as PRESETS
+from refsnn.convert import Calibration, Settings, convert, needs_calibration, preset
+from refsnn.errors import InputError
+from refsnn.network import SCHEMA, Network
+from refsnn.results import Ann, Data, Layer, Refused, Results, Run, Weights
+from refsnn.selection import Selection, select
+from refsnn.simulate import Simulation, simulate
+
+METHODS = ("ecl", "qcfs", "opi", "spikeconverter", "spikeconverter-rate")
+"""What ``all`` means; other presets run by name."""
+STEPS = (1, 2, 4, 8)
+
+_STRIDE = 256
+"""Images between two signs of progress."""
+
+
+class Progress(Protocol):
+    """Hears what is going on."""
+
+    def stage(self, text: str, images: int) -> None:
+        """A new stage begins, which will go through so many images."""
+
+    def advance(self, images: int) -> None:
+        """So many images more are done."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def stage(self, text: str, images: int) -> None:
+        """Nothing."""
+
+    def advance(self, images: int) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the main job is asked for. None: the default, or what the file says.
+
+    Attributes:
+        weights: the network's file, of any kind that refsnn reads.
+        data, calibration: files or folders of images.
+        methods: presets by name.
+        steps: every T.
+        overrides: settings of the conversion that replace the presets' (fields of ``refsnn.convert.Settings``).
+        calibration_images: how many images to calibrate on, at most.
+        scale, mean, std: what the network expects of a pixel, ``(byte / scale - mean) / std``.
+        limit: how many images to measure on, at most.
+        threads: workers; 0: as many as there are processors.
+        batch: images that one worker simulates at a time.
+        kernels: kernel set, or ``auto``.
+    """
+
+    weights: Path
+    data: Path | None = None
+    calibration: Path | None = None
+    methods: tuple[str, ...] | None = None
+    steps: tuple[int, ...] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    calibration_images: int = 1000
+    scale: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    limit: int | None = None
+    threads: int = 0
+    batch: int = 32
+    kernels: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Converted:
+    """A method's network for some T."""
+
+    method: str
+    steps: tuple[int, ...]
+    network: Network
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Simulated:
+    """A network that ran.
+
+    Attributes:
+        methods: the methods whose integers these are.
+        network: the integer network.
+        simulation: what came out, for every T that it ran.
+    """
+
+    methods: tuple[str, ...]
+    network: Network
+    simulation: Simulation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """The results and what they were counted from.
+
+    Attributes:
+        results: the figures.
+        images: ``(N, *shape) uint8``, what the figures are about.
+        labels: ``(N,)`` or None.
+        logits: ``(N, *shape)``, the ANN's; None where an integer network ran.
+        simulated: the networks, in the order in which they ran.
+    """
+
+    results: Results
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    logits: NDArray[np.float64] | None
+    simulated: tuple[Simulated, ...]
+
+
+def perform(request: Request, progress: Progress | None = None) -> Outcome:
+    """Do the main job: read, choose images, convert, simulate, judge.
+
+    Raises:
+        InputError: anything about the request, the files or the images that the user can mend. A method and T that
+            cannot run is refused in the results instead, as long as another one runs.
+    """
+    if request.steps is not None and min(request.steps, default=0) < 1:
+        raise InputError(f"steps is {', '.join(map(str, request.steps))}; every T must be at least 1")
+    if request.threads < 0 or request.batch < 1:
+        raise InputError(f"threads is {request.threads} and batch {request.batch}; at least 0 and 1 were expected")
+    source = load(request.weights)
+    if isinstance(source, Network):
+        return _perform_network(request, source, progress or Silent())
+    return _perform_model(request, source, progress or Silent())
+
+
+def _perform_model(request: Request, model: Model, progress: Progress) -> Outcome:
+    graph = model.graph
+    steps = tuple(dict.fromkeys(request.steps or STEPS))
+    refused: dict[tuple[str, int], InputError] = {}
+    settings = _settings(request, steps, refused)
+    activation, shape = _output(graph)
+    classes = outputs.classes(shape, activation, graph.input.shape)
+    selection = select(
+        graph.input.shape,
+        network=str(model.path),
+        classes=classes or None,
+        inside=model.test,
+        inside_calibration=model.calibration,
+        data=request.data,
+        calibration=request.calibration,
+        calibration_images=request.calibration_images,
+        calibrate=any(needs_calibration(graph, each) for each in settings.values()),
+        limit=request.limit,
+    )
+    data = selection.evaluation
+    labels = data.labels if classes else None
+    notes = list(selection.notes)
+    if data.labels is not None and not classes:
+        notes.append("the network's outputs are not classes: its labels are not used")
+    preprocessing, said_by = _preprocessing(request, graph)
+    logits = _logits(graph, data.images, preprocessing, request.threads, progress)
+    if labels is not None:
+        notes += scaling.advice(
+            graph, data.images, labels, logits, preprocessing, classes, activation, threads=request.threads
+        )
+
+    progress.stage("converting", 0)
+    calibration = None
+    if selection.calibration is not None:
+        calibration = Calibration.measure(graph, selection.calibration, preprocessing, threads=request.threads)
+    converted = _convert(model, settings, steps, preprocessing, calibration, refused)
+    if not converted:
+        raise next(iter(refused.values()))
+    simulated = _simulate(converted, data.images, request, progress)
+    notes += dict.fromkeys(note for each in converted for note in each.notes)
+    notes += [
+        f"{' and '.join(each.methods)} are the same integers here and ran once"
+        for each in simulated
+        if len(each.methods) > 1
+    ]
+    operations = multiply_adds(graph)
+    results = Results(
+        weights=_weights(request, model.format, model.writer),
+        data=_data(selection, labels is not None, classes, {**_spelled(preprocessing), "from": said_by}),
+        ann=Ann(
+            accuracy=outputs.fraction_equal(outputs.predictions(logits, activation), labels),
+            activation=activation,
+            multiply_adds=operations,
+            energy_uj=energy.ann(operations),
+        ),
+        runs=_runs(simulated, settings, labels, logits, activation),
+        refused=tuple(Refused(method=m, steps=t, reason=str(error)) for (m, t), error in refused.items()),
+        notes=tuple(notes),
+        version=__version__,
+    )
+    return Outcome(results=results, images=data.images, labels=labels, logits=logits, simulated=simulated)
+
+
+def _perform_network(request: Request, network: Network, progress: Progress) -> Outcome:
+    """Run a network that is converted already: no ANN to compare with, nothing to choose about the conversion."""
+    given = [name for name in ("calibration", "methods", "scale", "mean", "std") if getattr(request, name) is not None]
+    given += request.overrides
+    if given:
+        raise InputError(
+            f"{request.weights}: is an integer network already, its conversion is done: leave out "
+            f"{', '.join('--' + {'methods': 'method'}.get(name, name).replace('_', '-') for name in given)}"
+        )
+    made = network.information
+    steps = request.steps or ((network.steps,) if network.steps else tuple(made.get("steps", STEPS)))
+    for each in steps:
+        network.check_steps(each)
+    readout = network.readout
+    classes = outputs.classes(readout.shape, readout.activation, network.input.shape)
+    selection = select(
+        network.input.shape,
+        network=str(request.weights),
+        classes=classes or None,
+        data=request.data,
+        calibrate=False,
+        limit=request.limit,
+    )
+    data = selection.evaluation
+    labels = data.labels if classes else None
+    settings = dict(made.get("settings", {}))
+    method = str(settings.pop("method", "network"))
+    converted = _Converted(method=method, steps=tuple(dict.fromkeys(steps)), network=network)
+    simulated = _simulate([converted], data.images, request, progress)
+    results = Results(
+        weights=_weights(request, SCHEMA, "refsnn"),
+        data=_data(selection, labels is not None, classes, None),
+        ann=Ann(accuracy=None, activation=readout.activation),
+        runs=_runs(simulated, {method: settings}, labels, None, readout.activation),
+        notes=("an integer network, converted already: there is no ANN to compare it with",),
+        version=__version__,
+    )
+    return Outcome(results=results, images=data.images, labels=labels, logits=None, simulated=simulated)
+
+
+def _settings(
+    request: Request, steps: tuple[int, ...], refused: dict[tuple[str, int], InputError]
+) -> dict[str, Settings]:
+    """The settings of every method; one that contradicts the overrides is refused."""
+    found = {}
+    for method in dict.fromkeys(request.methods or METHODS):
+        if method not in PRESETS:
+            raise InputError(f"there is no method '{method}'; there are {', '.join(PRESETS)}, and all")
+        try:
+            found[method] = preset(method, **request.overrides)
+        except InputError as error:
+            refused.update({(method, each): error for each in steps})
+    if not found:
+        raise next(iter(refused.values()))
+    return found
+
+
+def _output(graph: Graph) -> tuple[str, tuple[int, ...]]:
+    """What follows the logits, and their shape."""
+    last = graph.output
+    activation = {Softmax: "softmax", Sigmoid: "sigmoid"}.get(type(last), "linear")
+    return activation, graph.shapes[last.name]
+
+
+def _preprocessing(request: Request, graph: Graph) -> tuple[Preprocessing, str]:
+    """What the network expects of a pixel, and who says so."""
+    stated = graph.preprocessing
+    given = {name: getattr(request, name) for name in ("scale", "mean", "std") if getattr(request, name) is not None}
+    said_by = " and ".join(["the network's file"] * (stated is not None) + ["the command"] * bool(given))
+    return replace(stated or Preprocessing(), **given), said_by or "nobody: raw bytes"
+
+
+def _spelled(preprocessing: Preprocessing) -> dict[str, Any]:
+    return {"scale": preprocessing.scale, "mean": list(preprocessing.mean), "std": list(preprocessing.std)}
+
+
+def _logits(
+    graph: Graph, images: NDArray[np.uint8], preprocessing: Preprocessing, threads: int, progress: Progress
+) -> Array:
+    progress.stage("the ANN itself", len(images))
+    parts = []
+    for start in range(0, len(images), _STRIDE):
+        part = images[start : start + _STRIDE]
+        parts.append(forward_images(graph, part, preprocessing, threads=threads))
+        progress.advance(len(part))
+    return np.concatenate(parts)
+
+
+def _convert(
+    model: Model,
+    settings: Mapping[str, Settings],
+    steps: tuple[int, ...],
+    preprocessing: Preprocessing,
+    calibration: Calibration | None,
+    refused: dict[tuple[str, int], InputError],
+) -> list[_Converted]:
+    """Every method's networks: one for all T where the method allows, else one for each T."""
+    found = []
+    for method, each in settings.items():
+        groups = [(t,) for t in steps] if each.needs_steps else [steps]
+        while groups:
+            group = groups.pop(0)
+            try:
+                conversion = convert(
+                    model.graph,
+                    each,
+                    group,
+                    preprocessing=preprocessing,
+                    calibration=calibration,
+                    information={"weights_sha256": model.sha256, "weights": model.path.name},
+                )
+            except InputError as error:
+                if len(group) == 1:
+                    refused[method, group[0]] = error
+                else:  # a smaller T of the group may do
+                    groups = [(t,) for t in group]
+            else:
+                notes = tuple(f"{method}: {note}" for note in conversion.notes)
+                found.append(_Converted(method=method, steps=group, network=conversion.network, notes=notes))
+    return found
+
+
+def _simulate(
+    converted: list[_Converted], images: NDArray[np.uint8], request: Request, progress: Progress
+) -> tuple[Simulated, ...]:
+    """Run every different network once."""
+    groups: dict[tuple[str, tuple[int, ...]], list[_Converted]] = {}
+    for each in converted:
+        groups.setdefault((each.network.digest(), each.steps), []).append(each)
+    simulated = []
+    for (_, steps), group in groups.items():
+        methods = tuple(each.method for each in group)
+        progress.stage(f"{' = '.join(methods)}, T = {', '.join(map(str, steps))}", len(images))
+        simulation = simulate(
+            group[0].network,
+            images,
+            steps,
+            threads=request.threads,
+            batch=request.batch,
+            kernels=request.kernels,
+        )
+        progress.advance(len(images))
+        simulated.append(Simulated(methods=methods, network=group[0].network, simulation=simulation))
+    return tuple(simulated)
+
+
+def _runs(
+    simulated: tuple[Simulated, ...],
+    settings: Mapping[str, Settings | dict[str, Any]],
+    labels: NDArray[np.int64] | None,
+    logits: Array | None,
+    activation: str,
+) -> tuple[Run, ...]:
+    """The figures of every method and T, methods in the order of ``settings``."""
+    runs = [
+        _run(each, index, method, settings[method], labels, logits, activation)
+        for each in simulated
+        for index in range(len(each.simulation.steps))
+        for method in each.methods
+    ]
+    order = list(settings)
+    return tuple(sorted(runs, key=lambda run: (order.index(run.method), run.steps)))
+
+
+def _run(
+    simulated: Simulated,
+    index: int,
+    method: str,
+    settings: Settings | dict[str, Any],
+    labels: NDArray[np.int64] | None,
+    logits: Array | None,
+    activation: str,
+) -> Run:
+    network, simulation = simulated.network, simulated.simulation
+    steps, found = simulation.steps[index], simulation.logits[index]
+    count = len(found)
+    predictions = outputs.predictions(found, activation)
+    reference = None if logits is None else outputs.predictions(logits, activation)
+    spikes = {name: int(values[index]) / count for name, values in simulation.spikes.items()}
+    operations = {label: int(values[index]) / count for label, values in simulation.synaptic_operations.items()}
+    layers = tuple(
+        Layer(
+            name=population.name,
+            neurons=math.prod(population.shape),
+            spikes_per_image=spikes[population.name],
+            synaptic_operations_per_image=sum(
+                operations.get(label, 0.0)
+                for label in dict.fromkeys(projection.label for projection in network.incoming(population.name))
+            ),
+            saturations=int(simulation.saturations[population.name][index]),
+        )
+        for population in network.spiking
+    )
+    drain = simulation.drain_steps[index]
+    total_spikes, total_operations = sum(spikes.values()), sum(operations.values())
+    input_operations = simulation.input_operations / count
+    return Run(
+        method=method,
+        steps=steps,
+        settings=_plain(settings),
+        network=network.digest(),
+        same_as=simulated.methods[0] if method != simulated.methods[0] else None,
+        accuracy=outputs.fraction_equal(predictions, labels),
+        agreement=outputs.fraction_equal(predictions, reference),
+        output_error=None if logits is None else outputs.output_error(found, logits, activation),
+        spikes_per_image=total_spikes,
+        synaptic_operations_per_image=total_operations,
+        input_operations_per_image=input_operations,
+        saturations=sum(layer.saturations for layer in layers),
+        drain_steps=drain,
+        membrane_bits=network.membrane_bits,
+        energy_uj=energy.spiking(
+            total_operations,
+            input_operations,
+            total_spikes,
+            sum(layer.neurons for layer in layers) * (steps + drain),
+        ),
+        layers=layers,
+        seconds=simulation.seconds[index],
+        images_per_second=count / simulation.seconds[index],
+    )
+
+
+def _plain(settings: Settings | dict[str, Any]) -> dict[str, Any]:
+    plain = settings if isinstance(settings, dict) else asdict(settings)
+    return {name: value for name, value in plain.items() if name != "method"}
+
+
+def _weights(request: Request, kind: str, writer: str) -> Weights:
+    return Weights(name=request.weights.name, sha256=files.sha256(request.weights), format=kind, writer=writer)
+
+
+def _data(selection: Selection, labelled: bool, classes: int, preprocessing: dict[str, Any] | None) -> Data:
+    used = selection.calibration
+    return Data(
+        name=selection.evaluation.name,
+        images=len(selection.evaluation),
+        labelled=labelled,
+        classes=classes,
+        calibration=selection.origin,
+        calibration_images=0 if used is None else len(used),
+        preprocessing=preprocessing,
+    )
+
+
+def diagnose_all(outcome: Outcome, *, threads: int = 0, progress: Progress | None = None) -> tuple[Diagnosis, ...]:
+    """A diagnosis of every different network at the largest T that it ran."""
+    watch = progress or Silent()
+    largest: dict[tuple[str, ...], Simulated] = {}
+    for each in outcome.simulated:
+        known = largest.get(each.methods)
+        if known is None or max(each.simulation.steps) > max(known.simulation.steps):
+            largest[each.methods] = each
+    watch.stage("looking at layers", len(largest))
+    found = []
+    for methods, each in largest.items():
+        steps = max(each.simulation.steps)
+        found.append(diagnose(each.network, outcome.images, steps, methods=methods, threads=threads))
+        watch.advance(1)
+    return tuple(found)

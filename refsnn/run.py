@@ -1,0 +1,395 @@
+"""The main job's command line: ``python -m refsnn.run WEIGHTS``, or ``refsnn run WEIGHTS``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from refsnn import __version__
+from refsnn.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from refsnn.experiment import Request
+    from refsnn.results import Results
+
+Value = TypeVar("Value")
+
+HELP = """
+Convert a trained network to an exact integer spiking network, simulate it and measure it.
+
+WEIGHTS is a Keras model with its architecture (.h5 or .keras), a refsnn-ann file, or an integer network that refsnn
+wrote; files are told apart by what they hold.
+
+[bold]Examples[/bold]
+
+    refsnn run examples/fashion_resnet8.h5 --out out
+
+    refsnn run model.h5 --data cifar-10-batches-py --scale 255
+
+    refsnn run model.h5 --data test.npz --calibration train.npz --method opi,ecl --steps 4,8,16 --threshold mse
+
+[bold]The table[/bold]
+
+    accuracy        labels predicted; the first line is the ANN itself
+
+    difference      to the ANN, in percentage points
+
+    agreement       images for which the spiking network predicts what the ANN predicts
+
+    output error    of networks without softmax: RMS difference of the outputs over the RMS of the ANN's
+
+    spikes/image    sum of |s| over all spiking neurons and time-steps
+
+    syn. ops/image  in-bounds synapses of these spikes: one addition each
+
+    saturations     membranes that hit their width and were clamped, over all images and steps
+
+    images/s        measured, the whole simulation
+
+[bold]Methods[/bold]
+
+    ecl                   dual threshold: negative spikes take back what was sent too early
+
+    qcfs, opi             plain integrate-and-fire from half the threshold
+
+    spikeconverter        accumulate, then send a binary code of T bits
+
+    spikeconverter-rate   accumulate, then send; exact for networks trained with L = T levels
+
+    snm, fast_snn         other dual thresholds, by name
+
+Exit status: 0 done, 2 wrong use or input, 1 anything else.
+"""
+
+_IMAGES, _CONVERSION, _RUNNING, _OUTPUT = "Images", "Conversion", "Simulation", "Output"
+
+
+def run(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="The network's file.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE-OR-FOLDER",
+            help="Images to measure on: .npz, IDX (MNIST), CIFAR archives, a folder of images per class, refsnn-data. "
+            "Default: the images inside WEIGHTS.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE-OR-FOLDER",
+            help="Images to choose thresholds on. Default: the train split of the data, or those inside WEIGHTS, or "
+            "the first of the data, which are then left out of the figures.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    calibration_images: Annotated[
+        int, typer.Option(metavar="N", help="Calibrate on at most N images.", rich_help_panel=_IMAGES)
+    ] = 1000,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Measure on at most N images.", rich_help_panel=_IMAGES)
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="The network expects (byte / scale - mean) / std. Default: what the file says, else raw bytes.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(metavar="X[,X..]", help="One number, or one a channel.", rich_help_panel=_IMAGES)
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="X[,X..]", help="One number, or one a channel.", rich_help_panel=_IMAGES)
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,NAME..]",
+            help="ecl, qcfs, opi, spikeconverter, spikeconverter-rate, snm, fast_snn; all: the first five.",
+            rich_help_panel=_CONVERSION,
+        ),
+    ] = "all",
+    steps: Annotated[
+        str | None,
+        typer.Option(metavar="T[,T..]", help="Numbers of time-steps. Default: 1,2,4,8.", rich_help_panel=_CONVERSION),
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="learned, max, percentile:P, or mse (least squared error at each T). Default: learned where the file "
+            "has them, else percentile:99.9.",
+            rich_help_panel=_CONVERSION,
+        ),
+    ] = None,
+    per_channel: Annotated[
+        bool | None,
+        typer.Option(
+            "--per-channel/--per-layer",
+            help="A threshold for each channel, or one for each layer. Default: per layer.",
+            rich_help_panel=_CONVERSION,
+        ),
+    ] = None,
+    weight_bits: Annotated[
+        int | None, typer.Option(metavar="2..8", help="Default: 8.", rich_help_panel=_CONVERSION)
+    ] = None,
+    membrane_bits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|8..32",
+            help="Default: auto, the smallest width that cannot saturate.",
+            rich_help_panel=_CONVERSION,
+        ),
+    ] = None,
+    drain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|quiet",
+            help="Steps without input after the T, in rate schedules; quiet: until no neuron fires, which makes the "
+            "dual neuron exact. Default: the method's, 0.",
+            rich_help_panel=_CONVERSION,
+        ),
+    ] = None,
+    cap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T|none|N",
+            help="The largest net count of a neuron. Default: the method's (ecl, fast_snn: T).",
+            rich_help_panel=_CONVERSION,
+        ),
+    ] = None,
+    negative_threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1",
+            help="Of dual neurons, as a fraction of the threshold. Default: the method's (ecl 0, snm 1).",
+            rich_help_panel=_CONVERSION,
+        ),
+    ] = None,
+    initial_membrane: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1",
+            help="As a fraction of the threshold. Default: the method's (0.5, snm 0).",
+            rich_help_panel=_CONVERSION,
+        ),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(metavar="N", help="0: as many as there are processors.", rich_help_panel=_RUNNING)
+    ] = 0,
+    batch: Annotated[
+        int, typer.Option(metavar="N", help="Images that a thread simulates at a time.", rich_help_panel=_RUNNING)
+    ] = 32,
+    kernels: Annotated[
+        str, typer.Option(metavar="NAME", help="Kernel set; all give the same integers.", rich_help_panel=_RUNNING)
+    ] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write results.json, the integer networks, predictions.h5 (every image's logits and prediction) and "
+            "report.html.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="With --out: the HTML report.", rich_help_panel=_OUTPUT)
+    ] = True,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the results as JSON.", rich_help_panel=_OUTPUT)
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=lambda on: _version(on), is_eager=True),
+    ] = False,
+) -> None:
+    from refsnn.experiment import Request
+
+    with user_errors():
+        request = Request(
+            weights=weights,
+            data=data,
+            calibration=calibration,
+            methods=None if method.strip() == "all" else _names(method),
+            steps=None if steps is None else _numbers("--steps", steps, int),
+            overrides={
+                name: value
+                for name, value in (
+                    ("threshold", threshold),
+                    ("per_channel", per_channel),
+                    ("weight_bits", weight_bits),
+                    ("membrane_bits", _word("--membrane-bits", membrane_bits, {"auto": None})),
+                    ("drain", _word("--drain", drain, {"quiet": -1})),
+                    ("cap", _word("--cap", cap, {"T": -1, "none": 0})),
+                    ("negative_threshold", negative_threshold),
+                    ("initial_membrane", initial_membrane),
+                )
+                if value is not None
+            },
+            calibration_images=calibration_images,
+            scale=scale,
+            mean=None if mean is None else _numbers("--mean", mean, float),
+            std=None if std is None else _numbers("--std", std, float),
+            limit=limit,
+            threads=threads,
+            batch=batch,
+            kernels=kernels,
+        )
+        _execute(request, out, report, json)
+
+
+def main() -> None:
+    """Run the command."""
+    application = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    application.command(help=HELP)(run)
+    application(prog_name="refsnn run")
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Errors that the user can mend: a message without a traceback, exit status 2."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
+
+
+def _execute(request: Request, out: Path | None, report: bool, json: Path | None) -> None:
+    from refsnn import files, output
+    from refsnn.experiment import diagnose_all, perform
+
+    if out is not None:
+        if report:
+            from refsnn.analysis.report import check_installed
+
+            check_installed()
+        output.prepare(out)
+    if json is not None and not json.absolute().parent.is_dir():
+        raise InputError(f"{json}: there is no folder {json.absolute().parent}; make it, or name another file")
+    with _Bars() as bars:
+        outcome = perform(request, bars)
+        diagnoses = None
+        if out is not None and report:
+            diagnoses = diagnose_all(outcome, threads=request.threads, progress=bars)
+    for note in outcome.results.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if out is not None:
+        output.write(out, outcome, diagnoses)
+    if json is not None:
+        files.write_text(json, outcome.results.json())
+    _show(outcome.results)
+    if out is not None:
+        print(f"written: {out}", file=sys.stderr)
+
+
+class _Bars:
+    """Progress bars on stderr, where that is a terminal (a ``refsnn.experiment.Progress``)."""
+
+    def __enter__(self) -> _Bars:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task: Any = None
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def stage(self, text: str, images: int) -> None:
+        """A new bar in place of the one before."""
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+        self.task = self.progress.add_task(text, total=images or None)
+
+    def advance(self, images: int) -> None:
+        """Move the bar."""
+        self.progress.advance(self.task, images)
+
+
+def _show(results: Results) -> None:
+    """The table on stdout."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from refsnn.analysis.table import main
+
+    content = main(results, timed=True)
+    data = results.data
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"{results.weights.name} on {data.images:,} images of {data.name}",
+        title_justify="left",
+    )
+    for column in content.columns:
+        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
+    reasons = []
+    for index, row in enumerate(content.rows):
+        cells = list(row.cells)
+        if row.reason:
+            reasons.append(f"{row.cells[0]} at T = {row.cells[1]} did not run: {row.reason}")
+            cells.append("did not run")
+        following = content.rows[index + 1].first if index + 1 < len(content.rows) else False
+        table.add_row(*cells, end_section=following)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+    for reason in reasons:
+        print(reason)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    from refsnn.experiment import METHODS
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return tuple(dict.fromkeys(each for name in names for each in (METHODS if name == "all" else (name,))))
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], Value]) -> tuple[Value, ...]:
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} is '{text}'; numbers with commas between them were expected") from error
+
+
+def _word(option: str, text: str | None, words: Mapping[str, int | None]) -> int | None:
+    """A number, or a word that stands for one."""
+    if text is None or text in words:
+        return None if text is None else words[text]
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(f"{option} is '{text}'; {' or '.join(words)} or a number was expected") from error
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"refsnn {__version__}")
+        raise typer.Exit
+
+
+if __name__ == "__main__":
+    main()
