@@ -14,6 +14,18 @@ class InputError(ValueError):
     """
 
 
+class WidthError(InputError):
+    """Integers would not fit.
+
+    Attributes:
+        bits: how many they need.
+    """
+
+    def __init__(self, message: str, bits: int) -> None:
+        super().__init__(message)
+        self.bits = bits
+
+
 class MissingExtraError(InputError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 

@@ -21,7 +21,7 @@ from refsnn.ann.graph import Array, Graph, Preprocessing, Sigmoid, Softmax
 from refsnn.api import load
 from refsnn.convert import METHODS as PRESETS
 from refsnn.convert import Calibration, Settings, convert, needs_calibration, preset
-from refsnn.errors import InputError
+from refsnn.errors import InputError, WidthError
 from refsnn.network import SCHEMA, Network
 from refsnn.results import Ann, Data, Layer, Refused, Results, Run, Weights
 from refsnn.selection import Selection, select
@@ -206,7 +206,10 @@ def _perform_model(request: Request, model: Model, progress: Progress) -> Outcom
             energy_uj=energy.ann(operations),
         ),
         runs=_runs(simulated, settings, labels, logits, activation),
-        refused=tuple(Refused(method=m, steps=t, reason=str(error)) for (m, t), error in refused.items()),
+        refused=tuple(
+            Refused(method=m, steps=t, reason=str(error), bits=error.bits if isinstance(error, WidthError) else None)
+            for (m, t), error in refused.items()
+        ),
         notes=tuple(notes),
         version=__version__,
     )

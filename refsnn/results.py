@@ -108,11 +108,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A method and T that could not run beside others that could, and why."""
+    """A method and T that could not run beside others that could.
+
+    Attributes:
+        reason: why, in words.
+        bits: where integers would not fit, how many they need.
+    """
 
     method: str
     steps: int
     reason: str
+    bits: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from refsnn import __version__
 from refsnn.errors import InputError
+from refsnn.terminal import Bars, notice, show_table, show_version, user_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from refsnn.experiment import Request
     from refsnn.results import Results
 
@@ -210,7 +206,7 @@ def run(
     ] = None,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version and exit.", callback=lambda on: _version(on), is_eager=True),
+        typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True),
     ] = False,
 ) -> None:
     from refsnn.experiment import Request
@@ -255,16 +251,6 @@ def main() -> None:
     application(prog_name="refsnn run")
 
 
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Errors that the user can mend: a message without a traceback, exit status 2."""
-    try:
-        yield
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from error
-
-
 def _execute(request: Request, out: Path | None, report: bool, json: Path | None) -> None:
     from refsnn import files, output
     from refsnn.experiment import diagnose_all, perform
@@ -277,88 +263,30 @@ def _execute(request: Request, out: Path | None, report: bool, json: Path | None
         output.prepare(out)
     if json is not None and not json.absolute().parent.is_dir():
         raise InputError(f"{json}: there is no folder {json.absolute().parent}; make it, or name another file")
-    with _Bars() as bars:
+    with Bars() as bars:
         outcome = perform(request, bars)
         diagnoses = None
         if out is not None and report:
             diagnoses = diagnose_all(outcome, threads=request.threads, progress=bars)
-    for note in outcome.results.notes:
-        print(f"note: {note}", file=sys.stderr)
     if out is not None:
         output.write(out, outcome, diagnoses)
     if json is not None:
         files.write_text(json, outcome.results.json())
+    for note in outcome.results.notes:
+        notice(note)
+    for each in outcome.results.refused:
+        notice(f"{each.method} at T = {each.steps} did not run: {each.reason}")
     _show(outcome.results)
-    if out is not None:
-        print(f"written: {out}", file=sys.stderr)
-
-
-class _Bars:
-    """Progress bars on stderr, where that is a terminal (a ``refsnn.experiment.Progress``)."""
-
-    def __enter__(self) -> _Bars:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self.task: Any = None
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def stage(self, text: str, images: int) -> None:
-        """A new bar in place of the one before."""
-        if self.task is not None:
-            self.progress.remove_task(self.task)
-        self.task = self.progress.add_task(text, total=images or None)
-
-    def advance(self, images: int) -> None:
-        """Move the bar."""
-        self.progress.advance(self.task, images)
 
 
 def _show(results: Results) -> None:
     """The table on stdout."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     from refsnn.analysis.table import main
 
     content = main(results, timed=True)
     data = results.data
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"{results.weights.name} on {data.images:,} images of {data.name}",
-        title_justify="left",
-    )
-    for column in content.columns:
-        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
-    reasons = []
-    for index, row in enumerate(content.rows):
-        cells = list(row.cells)
-        if row.reason:
-            reasons.append(f"{row.cells[0]} at T = {row.cells[1]} did not run: {row.reason}")
-            cells.append("did not run")
-        following = content.rows[index + 1].first if index + 1 < len(content.rows) else False
-        table.add_row(*cells, end_section=following)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
-    for reason in reasons:
-        print(reason)
+    title = f"{results.weights.name} on {data.images:,} images of {data.name}"
+    show_table(title, content.columns, [row.cells for row in content.rows], breaks=[row.first for row in content.rows])
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -383,12 +311,6 @@ def _word(option: str, text: str | None, words: Mapping[str, int | None]) -> int
         return int(text)
     except ValueError as error:
         raise InputError(f"{option} is '{text}'; {' or '.join(words)} or a number was expected") from error
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"refsnn {__version__}")
-        raise typer.Exit
 
 
 if __name__ == "__main__":

@@ -130,12 +130,13 @@ def membranes(diagnoses: Sequence[Diagnosis]) -> str:
         axes.grid(visible=False)
         places = np.arange(len(diagnosis.layers))
         marks = [layer.threshold_bits for layer in diagnosis.layers]
-        axes.plot(marks, places, linestyle="none", marker="|", color="#d55e00", markersize=8, markeredgewidth=2)
+        axes.plot(marks, places, linestyle="none", marker="|", color="#000000", markersize=9, markeredgewidth=2.2)
         axes.axvline(diagnosis.membrane_bits + 0.5, color="#b00020", linewidth=2)
         axes.set_title(diagnosis.title)
         axes.set_yticks(places, [_short(layer.name) for layer in diagnosis.layers], fontsize=8)
         axes.set_xlabel("bits that a membrane needs")
         axes.set_xlim(0.5, shown + 0.5)
+        axes.set_xticks(range(2, shown + 1, 2))
     for axes in panels[len(diagnoses) :]:
         axes.set_visible(False)
     bar = figure.colorbar(image, ax=list(panels), shrink=0.6, aspect=30)

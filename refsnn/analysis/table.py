@@ -12,14 +12,12 @@ class Row:
     """One line.
 
     Attributes:
-        cells: from the left; shorter than the columns where ``reason`` fills the rest.
+        cells: from the left; shorter than the columns where a method and T has no figures: the last one says why.
         first: whether a new method starts here.
-        reason: why this method and T has no figures.
     """
 
     cells: tuple[str, ...]
     first: bool = False
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +53,16 @@ def main(results: Results, *, timed: bool) -> Table:
     if results.ann.multiply_adds is not None:
         values = {"method": "ANN", "T": "-", "accuracy": percent(results.ann.accuracy), "agreement": percent(1.0)}
         rows.append(Row(cells=tuple(values.get(column, "-") for column in columns)))
-    refused = {(item.method, item.steps): item.reason for item in results.refused}
+    refused = {(item.method, item.steps): item for item in results.refused}
     done = {(run.method, run.steps): run for run in results.runs}
     methods = dict.fromkeys([*(run.method for run in results.runs), *(item.method for item in results.refused)])
     for method in methods:
         for number, steps in enumerate(sorted(t for name, t in (*done, *refused) if name == method)):
             run = done.get((method, steps))
             if run is None:
-                cells: tuple[str, ...] = (method, str(steps))
-                rows.append(Row(cells=cells, first=number == 0, reason=refused[method, steps]))
+                bits = refused[method, steps].bits
+                reason = "did not run" if bits is None else f"needs {bits} bits"
+                rows.append(Row(cells=(method, str(steps), reason), first=number == 0))
             else:
                 values = _values(run, results)
                 rows.append(Row(cells=tuple(values[column] for column in columns), first=number == 0))
@@ -115,4 +114,4 @@ def _values(run: Run, results: Results) -> dict[str, str]:
 
 
 def _energy(microjoules: float) -> str:
-    return f"{microjoules:,.3g}"
+    return f"{microjoules:,.2f} µJ" if microjoules >= 1 else f"{1000 * microjoules:,.2f} nJ"

@@ -17,7 +17,7 @@ from refsnn.convert.quantise import Quantised, quantise
 from refsnn.convert.ranges import INT32_BITS, Range, analyse
 from refsnn.convert.settings import METHODS, Settings, preset
 from refsnn.convert.thresholds import choose, is_learned
-from refsnn.errors import InputError
+from refsnn.errors import InputError, WidthError
 from refsnn.network import Network
 
 __all__ = [
@@ -124,8 +124,9 @@ def convert(
         )
     largest = max(wanted)
     if settings.schedule.base == 2 and largest > INT32_BITS - 2:
-        raise InputError(
-            f"base 2 at T = {largest} needs more than {largest + 1} bits for its codes alone, 32 are there"
+        raise WidthError(
+            f"base 2 at T = {largest} needs {largest + 2} bits or more, {INT32_BITS} are there: use fewer steps",
+            largest + 2,
         )
     preprocessing = preprocessing or graph.preprocessing or Preprocessing()
     graph = normalise(graph)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from refsnn.errors import InputError
+from refsnn.errors import WidthError
 from refsnn.network import UNTIL_QUIET, Input, MaxPool, Network, Projection, Readout, Spiking
 
 INT32_BITS = 32
@@ -66,7 +66,7 @@ def analyse(network: Network, steps: int) -> dict[str, Range]:
     """The ranges of every spiking population and of the readout for a run of ``steps`` time-steps.
 
     Raises:
-        InputError: a current does not fit int32; the message names the population and the bits it needs.
+        WidthError: a current does not fit int32; the message names the population and the bits it needs.
     """
     events: dict[str, _Events] = {}
     ranges: dict[str, Range] = {}
@@ -79,9 +79,10 @@ def analyse(network: Network, steps: int) -> dict[str, Range]:
             ranges[population.name] = found = _integrate(network, population, events, steps)
             if found.current_bits > INT32_BITS:
                 cure = "fewer steps" if population.schedule.base == 2 else "fewer weight bits"
-                raise InputError(
+                raise WidthError(
                     f"'{population.name}': at T = {steps} its sums need {found.current_bits} bits, "
-                    f"{INT32_BITS} are there: use {cure}"
+                    f"{INT32_BITS} are there: use {cure}",
+                    found.current_bits,
                 )
             if isinstance(population, Spiking):
                 events[population.name] = _spiking_events(network, population, found, steps)
