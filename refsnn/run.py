@@ -18,48 +18,33 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 HELP = """
-Convert a trained network to an exact integer spiking network, simulate it and measure it.
+Convert a trained network to an exact integer spiking network, and measure it.
 
-WEIGHTS is a Keras model with its architecture (.h5 or .keras), a refsnn-ann file, or an integer network that refsnn
-wrote; files are told apart by what they hold.
+WEIGHTS is a Keras model saved with its architecture (.h5, .keras), a
+refsnn-ann file, or an integer network that refsnn wrote.
 
 [bold]Examples[/bold]
-
-    refsnn run examples/fashion_resnet8.h5 --out out
-
-    refsnn run model.h5 --data cifar-10-batches-py --scale 255
-
-    refsnn run model.h5 --data test.npz --calibration train.npz --method opi,ecl --steps 4,8,16 --threshold mse
-
-[bold]The table[/bold]
-
-    accuracy        labels predicted; the first line is the ANN itself
-
-    difference      to the ANN, in percentage points
-
-    agreement       images for which the spiking network predicts what the ANN predicts
-
-    output error    of networks without softmax: RMS difference of the outputs over the RMS of the ANN's
-
-    spikes/image    sum of |s| over all spiking neurons and time-steps
-
-    syn. ops/image  in-bounds synapses of these spikes: one addition each
-
-    saturations     membranes that hit their width and were clamped, over all images and steps
-
-    images/s        measured, the whole simulation
+  refsnn run examples/fashion_resnet8.h5 --out out
+  refsnn run model.h5 --data cifar-10-batches-py --scale 255
+  refsnn run model.h5 --data test.npz --calibration train.npz
+      --method ecl,opi --steps 4,8,16 --threshold mse
 
 [bold]Methods[/bold]
+  ecl                  dual threshold: negative spikes take back early ones
+  qcfs, opi            plain integrate-and-fire from half the threshold
+  spikeconverter       accumulate, then send a binary code of T bits
+  spikeconverter-rate  accumulate, then send up to T equal spikes
+  snm, fast_snn        other dual thresholds, by name
 
-    ecl                   dual threshold: negative spikes take back what was sent too early
-
-    qcfs, opi             plain integrate-and-fire from half the threshold
-
-    spikeconverter        accumulate, then send a binary code of T bits
-
-    spikeconverter-rate   accumulate, then send; exact for networks trained with L = T levels
-
-    snm, fast_snn         other dual thresholds, by name
+[bold]The table[/bold]
+  accuracy        of the labels; the first line is the trained network (ANN)
+  difference      to the ANN, in percentage points
+  agreement       how often the ANN predicts the same
+  output error    without softmax: RMS difference of outputs, relative
+  spikes/image    sum of |s| over all spiking neurons and time-steps
+  syn. ops/image  in-bounds synapses of these spikes, an addition each
+  saturations     membranes clamped to their width, over images and steps
+  images/s        measured; the only figure that another run may change
 
 Exit status: 0 done, 2 wrong use or input, 1 anything else.
 """
@@ -217,7 +202,7 @@ def run(
             data=data,
             calibration=calibration,
             methods=None if method.strip() == "all" else _names(method),
-            steps=None if steps is None else _numbers("--steps", steps, int),
+            steps=None if steps is None else numbers("--steps", steps, int),
             overrides={
                 name: value
                 for name, value in (
@@ -234,8 +219,8 @@ def run(
             },
             calibration_images=calibration_images,
             scale=scale,
-            mean=None if mean is None else _numbers("--mean", mean, float),
-            std=None if std is None else _numbers("--std", std, float),
+            mean=None if mean is None else numbers("--mean", mean, float),
+            std=None if std is None else numbers("--std", std, float),
             limit=limit,
             threads=threads,
             batch=batch,
@@ -296,7 +281,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for name in names for each in (METHODS if name == "all" else (name,))))
 
 
-def _numbers(option: str, text: str, kind: Callable[[str], Value]) -> tuple[Value, ...]:
+def numbers(option: str, text: str, kind: Callable[[str], Value]) -> tuple[Value, ...]:
     try:
         return tuple(kind(part) for part in text.split(","))
     except ValueError as error:

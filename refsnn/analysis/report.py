@@ -99,9 +99,9 @@ def _pictures(results: Results, diagnoses: Sequence[Diagnosis]) -> list[dict[str
             (
                 "Membranes against their width",
                 "Heat maps: how many bits the membranes of each layer need, against the width that they have.",
-                "Each row is a histogram of the membranes before firing, in all steps, by the bits that they need, sign "
-                "included (after accumulation, where a layer accumulates before it fires). The red line is the width of the "
-                f"membranes, the black tick the largest threshold of the layer. On {images} images.",
+                "Each row is a histogram of the membranes before firing, in all steps, by the bits that they need, "
+                "sign included (after accumulation, where a layer accumulates before it fires). The red line is the "
+                f"width of the membranes, the black tick the largest threshold of the layer. On {images} images.",
                 pictures.membranes(diagnoses),
             ),
         ]

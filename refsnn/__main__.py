@@ -1,0 +1,44 @@
+"""``refsnn``, also ``python -m refsnn``: every command under one name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from refsnn import inspect, run
+from refsnn.terminal import show_version
+
+
+def application() -> typer.Typer:
+    """The commands as one application."""
+    app = typer.Typer(
+        name="refsnn",
+        help="Exact integer spiking networks, converted from ordinary trained ones.",
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def options(
+        version: Annotated[
+            bool,
+            typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True),
+        ] = False,
+    ) -> None:
+        pass
+
+    app.command(name="run", help=run.HELP)(run.run)
+    app.command(name="inspect", help=inspect.HELP)(inspect.inspect)
+    return app
+
+
+def main() -> None:
+    """Run the command line."""
+    application()(prog_name="refsnn")
+
+
+if __name__ == "__main__":
+    main()
