@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from refsnn.ann.graph import Array
 from refsnn.convert.calibration import Calibration, Histogram
@@ -76,6 +75,8 @@ def squared_error(theta: float, values: Array, counts: Array, levels: int) -> fl
 
 def _least_error(histogram: Histogram, k: int, levels: int) -> float:
     """Theta with the least squared quantisation error of one row of a histogram: a grid, then a bounded search."""
+    from scipy.optimize import minimize_scalar  # a third of a second that most runs need not pay
+
     maximum = float(histogram.maximum[k])
     if maximum == 0:
         return 0.0
