@@ -222,8 +222,9 @@ def _pad_channels(operation: graph.PadChannels, inputs: list[Array]) -> Array:
 
 
 def _softmax(operation: graph.Softmax, inputs: list[Array]) -> Array:
-    powers = np.exp(inputs[0] - inputs[0].max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers: Array = np.exp(inputs[0] - inputs[0].max(axis=1, keepdims=True))
+    total: Array = powers.sum(axis=1, keepdims=True)
+    return powers / total
 
 
 def _sigmoid(operation: graph.Sigmoid, inputs: list[Array]) -> Array:

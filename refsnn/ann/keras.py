@@ -30,6 +30,8 @@ from refsnn.errors import InputError
 
 WHOLE_MODEL = "save the whole model (model.save('network.keras') or model.save('network.h5')), not only its weights"
 
+# Keras 1 does not say, and Theano's files differ; Keras 2 reads them so too.
+_NO_BACKEND = "backend not recorded: read as TensorFlow's; if it was Theano, set the file's attribute backend to theano"
 _BACKENDS = {"tensorflow": "TensorFlow", "theano": "Theano", "cntk": "CNTK", "jax": "JAX", "torch": "PyTorch"}
 
 
@@ -51,7 +53,7 @@ def read(path: str | os.PathLike[str]) -> Model:
         )
         network = _build(files.text(file.attrs["model_config"]), _GroupWeights(group), backend or "tensorflow")
     named = _BACKENDS.get(backend, backend)
-    described = f"{named} backend" if named else "backend not recorded, read as TensorFlow's"
+    described = f"{named} backend" if named else _NO_BACKEND
     return _model(path, network, "keras", f"Keras {version or '1'}, {described}")
 
 
@@ -120,9 +122,10 @@ class _GroupWeights:
 
     def take(self, call: Call, roles: tuple[Role, ...], optional: tuple[Role, ...] = ()) -> list[Array]:
         """See ``refsnn.ann.keras_layers.Weights``."""
-        top, own = call.layers[0], call.layers[-1]
+        # Keras 1 wrote the layers of a Sequential inside a Sequential as if they were its own.
+        top, own = next((name for name in call.layers if name in self._layers), ""), call.layers[-1]
         names = self._layers.get(top, [])
-        if len(call.layers) > 1:
+        if top != own:
             names = [name for name in names if _owner(name) == own]
         found: dict[Role, str] = {}
         for name in names:

@@ -59,7 +59,8 @@ class Builder:
 
     Attributes:
         layout: ``channels_last`` or ``channels_first``: how the network's maps lie in Keras.
-        backend: under which the file was written; Theano's convolutions rotate their kernels by 180 degrees.
+        backend: under which the file was written: Theano rotates the kernels of Conv2D by 180 degrees, and pads
+            in its own way.
     """
 
     def __init__(self, calls: tuple[Call, ...], weights: Weights, backend: str) -> None:
@@ -254,6 +255,8 @@ def _conv2d(b: Builder, call: Call) -> str:
     else:
         _expect(call, "kernel", weights, (*kernel, inputs, filters))
         weights = weights.transpose(3, 2, 0, 1)
+    if b.backend == "theano":  # its Conv2D is a true convolution; its depthwise ones are not
+        weights = weights[:, :, ::-1, ::-1]
     return _add_conv(b, call, b.source(call), weights, bias, groups)
 
 
@@ -295,8 +298,6 @@ def _depthwise_kernel(b: Builder, call: Call, weights: Array) -> Array:
 def _add_conv(b: Builder, call: Call, source: str, weights: Array, bias: Array | None, groups: int) -> str:
     stride, dilation = _pair(call.config.get("strides", 1)), _pair(call.config.get("dilation_rate", 1))
     kernel = (weights.shape[2], weights.shape[3])
-    if b.backend == "theano":
-        weights = weights[:, :, ::-1, ::-1]
     extent = (dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1)
     size = (b.shapes[source][1], b.shapes[source][2])
     padding = b.same(call, size, extent, stride) if _is_same(call) else (0, 0, 0, 0)
