@@ -122,11 +122,11 @@ class _GroupWeights:
 
     def take(self, call: Call, roles: tuple[Role, ...], optional: tuple[Role, ...] = ()) -> list[Array]:
         """See ``refsnn.ann.keras_layers.Weights``."""
-        # Keras 1 wrote the layers of a Sequential inside a Sequential as if they were its own.
-        top, own = next((name for name in call.layers if name in self._layers), ""), call.layers[-1]
+        own = call.layers[-1]
+        top = next((layer for layer in call.layers if layer in self._layers), None) or self._owner(own, roles)
         names = self._layers.get(top, [])
         if top != own:
-            names = [name for name in names if _owner(name) == own]
+            names = [name for name in names if _belongs(name, own, (*roles, *optional))]
         found: dict[Role, str] = {}
         for name in names:
             role = _role(name, (*roles, *optional))
@@ -140,6 +140,11 @@ class _GroupWeights:
             if role not in found:
                 raise InputError(f"{call.label}: its {role[0]} is missing; the file has {names or 'no weights for it'}")
         return [_array(call, self._group[top][found[role]]) for role in roles]
+
+    def _owner(self, own: str, roles: tuple[Role, ...]) -> str:
+        """The group with the weights of a layer in a nested Sequential, whose name Keras 1 does not tell."""
+        owners = (group for group, names in self._layers.items() if any(_belongs(name, own, roles) for name in names))
+        return next(owners, "")
 
     def check_all_read(self) -> None:
         """See ``refsnn.ann.keras_layers.Weights``."""
@@ -205,10 +210,12 @@ def _texts(group: h5py.Group, key: str) -> list[str]:
     return [files.text(name) for part in parts for name in part]
 
 
-def _owner(name: str) -> str:
-    """The layer in the name of a weight of a submodel: ``conv2d`` in ``conv2d/kernel:0``, ``conv2d_W`` of Keras 1."""
-    parts = name.split("/")
-    return parts[-2] if len(parts) > 1 else parts[0].rpartition("_")[0]
+def _belongs(name: str, layer: str, roles: tuple[Role, ...]) -> bool:
+    """Whether a weight of a submodel is that layer's: ``conv2d/kernel:0``, or ``conv2d_W`` in Keras 1."""
+    path = name.partition(":")[0].split("/")
+    if len(path) > 1:
+        return path[-2] == layer
+    return any(path[0] == f"{layer}_{word}" for role in roles for word in role)
 
 
 def _role(name: str, roles: tuple[Role, ...]) -> Role | None:

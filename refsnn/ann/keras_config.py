@@ -191,11 +191,11 @@ def _sequential(config: Any) -> Iterator[_Layer]:
     if not layers:
         raise InputError("the model is a Sequential without layers")
     previous = ""
-    for layer in layers:
+    for index, layer in enumerate(layers):
         settings = layer["config"]
         kind = layer["class_name"]
-        # Nested Sequential models of Keras 1 are lists without a name.
-        name = settings["name"] if isinstance(settings, dict) and "name" in settings else _snake(kind)
+        # A Sequential inside another one has no name in Keras 1.
+        name = f"{_snake(kind)}#{index}" if isinstance(settings, list) else settings["name"]
         if not previous and kind not in ("InputLayer", *_MODELS):
             shape = settings.get("batch_input_shape") or settings.get("batch_shape")
             if shape is None and isinstance(config, dict):
