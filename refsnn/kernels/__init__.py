@@ -1,0 +1,93 @@
+"""The simulator's arithmetic made fast: one file a kernel set, chosen at run time. All sets give the same integers.
+
+A kernel set is a module here with ``available()`` and ``connect()`` (see ``KernelSet``): the synapses are where the time
+goes and where instruction sets differ. What every set shares is in ``populations``. A kernel sees weights, events and
+currents, never the name of a method.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any, Protocol, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refsnn.errors import InputError
+from refsnn.geometry import Shape
+from refsnn.network import Projection
+
+ENVIRONMENT = "REFSNN_KERNELS"
+"""Environment variable that names the kernel set where the caller asks for ``auto``."""
+
+SETS = ("portable",)
+"""The kernel sets, the fastest first: each is the module of this package with that name."""
+
+SLACK = 512
+"""Entries behind an array of currents that a kernel may add 0 to."""
+
+Events: TypeAlias = NDArray[np.int8] | NDArray[np.int32]
+
+
+class Workspace:
+    """Scratch memory of one thread, kept from call to call."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, NDArray[Any]] = {}
+
+    def take(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
+        """A flat array of at least ``size`` entries, with whatever the last taker of ``name`` left in it."""
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.size < size or buffer.dtype != dtype:
+            self._buffers[name] = buffer = np.empty(size, dtype)
+        return buffer
+
+    def currents(self, name: str, shape: Shape) -> NDArray[np.int32]:
+        """An uninitialised array of currents with the slack behind it that ``Synapses.add`` needs."""
+        size = int(np.prod(shape))
+        return self.take(name, size + SLACK, np.int32)[:size].reshape(shape)
+
+
+class Synapses(Protocol):
+    """The weights of one projection, packed for a kernel set."""
+
+    def add(self, events: Events, largest: int, currents: NDArray[np.int32], workspace: Workspace) -> None:
+        """Add what the projection makes of the source's events to the target's currents.
+
+        Args:
+            events: ``(N, T, H, W, C)``, contiguous: ternary int8, or graded int32. A ``(C,)`` population is ``(C, 1, 1)``.
+            largest: no event's magnitude exceeds this.
+            currents: ``(N, T, H, W, C) int32`` of the whole target, contiguous, with ``SLACK`` writable entries behind.
+            workspace: of the calling thread.
+        """
+
+
+class KernelSet(Protocol):
+    """What a module of this package offers."""
+
+    def available(self) -> bool:
+        """Whether this machine can run it."""
+
+    def connect(self, projection: Projection, source: Shape, target: Shape) -> Synapses:
+        """Pack a projection's weights, for populations of the shapes ``(C, H, W)``."""
+
+
+def select(name: str = "auto") -> KernelSet:
+    """The kernel set of that name; ``auto`` is the one that ``REFSNN_KERNELS`` names, else the fastest available.
+
+    Raises:
+        InputError: there is no such set, or this machine cannot run it.
+    """
+    wanted = os.environ.get(ENVIRONMENT, "auto") if name == "auto" else name
+    found = [candidate for candidate in SETS if _module(candidate).available()]
+    if wanted == "auto":
+        return _module(found[0])
+    if wanted not in found:
+        reason = "cannot run on this machine" if wanted in SETS else "is unknown"
+        raise InputError(f"the kernel set '{wanted}' {reason}; available here: {', '.join(found)}, or auto")
+    return _module(wanted)
+
+
+def _module(name: str) -> KernelSet:
+    return cast(KernelSet, importlib.import_module(f"refsnn.kernels.{name}"))

@@ -1,0 +1,440 @@
+"""Event-driven synapses for every machine: only what spikes is added, from lists of active inputs.
+
+For each source pixel the active channels are listed once. An output pixel joins the lists of its window and adds one
+row of weights for each event, a block of output channels at a time, whose sums stay in vector registers in int16 and
+go to int32 before they could overflow (``vectors.make_gather``). The block's weights stay in the second-level cache
+because pixels, steps and images are the inner loops.
+
+A depthwise projection and an identity have one synapse for each channel and tap, which leaves nothing to gather: they
+run through all channels of a tap. A sum-pool is a depthwise projection whose weights are 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+import numba
+import numpy as np
+from llvmlite import binding
+from numpy.typing import NDArray
+
+from refsnn.geometry import Shape
+from refsnn.kernels import Events, Workspace
+from refsnn.kernels.vectors import (
+    COPIED,
+    LANES,
+    WORD,
+    make_gather,
+    negative_mask,
+    positive_mask,
+    shifted_copy,
+    trailing_zeros,
+)
+from refsnn.network import Projection, SumPool
+
+Window: TypeAlias = tuple[int, int, int, int, int, int, int, int]
+"""Kernel, stride and dilation, each ``(height, width)``, then padding on top and on the left."""
+
+EXACT = 255
+"""An int16 holds a sum of weights (magnitude up to 128) times events while the events' magnitudes sum to this."""
+
+WIDE = 16
+"""Added to the number of vectors where accumulators are int32."""
+
+SHORTEST_CHUNK = 8
+"""With fewer events between two flushes, accumulating in int32 from the start is faster."""
+
+
+def available() -> bool:
+    """Whether this machine can run it: any can."""
+    return True
+
+
+def connect(projection: Projection, source: Shape, target: Shape) -> Synapses:
+    """Pack a projection's weights, for populations of the shapes ``(C, H, W)``."""
+    pool = projection.pool
+    pooled = pool.output(source) if pool else source
+    synapses: Synapses
+    if projection.kind == "dense":
+        synapses = _dense(projection.weights, pooled, target)
+    elif projection.kind == "identity" or (projection.groups > 1 and projection.weights.shape[1] == 1):
+        synapses = _channelwise(projection, pooled)
+    else:
+        synapses = _convolution(projection)
+    return Pooled(pool, pooled, synapses) if pool else synapses
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The weights from some of the source's channels to a few vectors of the target's.
+
+    Attributes:
+        source: first channel of the source.
+        depth: how many of its channels.
+        target: first channel of the target.
+        vectors: how many vectors of ``LANES`` output channels.
+        weights: ``(taps * depth, vectors * LANES) int8``, zero in surplus lanes; aligned.
+    """
+
+    source: int
+    depth: int
+    target: int
+    vectors: int
+    weights: NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A convolution, or a dense projection as a convolution of a single pixel.
+
+    Attributes:
+        window: of the convolution.
+        blocks: in the order of their source channels.
+        flat: whether source and target are one pixel with all neurons as its channels.
+    """
+
+    window: Window
+    blocks: tuple[Block, ...]
+    flat: bool = False
+
+    def add(self, events: Events, largest: int, currents: NDArray[np.int32], workspace: Workspace) -> None:
+        """See ``refsnn.kernels.Synapses``."""
+        frames = events.shape[0] * events.shape[1]
+        inside = (1, 1, events[0, 0].size) if self.flat else events.shape[2:]
+        outside = (1, 1, currents[0, 0].size) if self.flat else currents.shape[2:]
+        maps = events.reshape(frames, *inside)
+        sums = currents.reshape(frames, *outside)
+        taps = self.window[0] * self.window[1]
+        listed: tuple[NDArray[Any], ...] = ()
+        listed_source = -1
+        for block in self.blocks:
+            if block.source != listed_source:
+                listed = _listed(maps, block, workspace)
+                listed_source = block.source
+            offsets = workspace.take("offsets", taps * block.depth + COPIED * (taps + 1), np.int32)
+            size = (*inside[:2], block.depth)
+            if maps.dtype == np.int8:
+                _gather_signs(*listed, size, self.window, block.weights, block.vectors, offsets, sums, block.target)
+            else:
+                chunk = EXACT // max(largest, 1)
+                wide = chunk < SHORTEST_CHUNK
+                factors = workspace.take("factors", offsets.size, np.int32)
+                kind = block.vectors + WIDE * wide
+                length = offsets.size if wide else chunk
+                _gather_graded(
+                    *listed, size, self.window, block.weights, kind, length, offsets, factors, sums, block.target
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Channelwise:
+    """One synapse for each channel and tap: depthwise convolutions, identities, sum-pools.
+
+    Attributes:
+        window: of the convolution.
+        weights: ``(taps, C) int32``.
+        repeat: how many output channels each source channel has.
+        channel: first channel of the target.
+    """
+
+    window: Window
+    weights: NDArray[np.int32]
+    repeat: int = 1
+    channel: int = 0
+
+    def add(self, events: Events, largest: int, currents: NDArray[np.int32], workspace: Workspace) -> None:
+        """See ``refsnn.kernels.Synapses``."""
+        frames = events.shape[0] * events.shape[1]
+        maps = events.reshape(frames, *events.shape[2:])
+        if self.repeat > 1:
+            maps = np.repeat(maps, self.repeat, axis=-1)
+        _add_channelwise(maps, self.weights, self.window, currents.reshape(frames, *currents.shape[2:]), self.channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Synapses behind a sum-pool.
+
+    Attributes:
+        pool: the sum-pool.
+        shape: ``(C, H, W)`` of the pooled events.
+        synapses: what the pooled events go to.
+    """
+
+    pool: SumPool
+    shape: Shape
+    synapses: Gathered | Channelwise
+
+    def add(self, events: Events, largest: int, currents: NDArray[np.int32], workspace: Workspace) -> None:
+        """See ``refsnn.kernels.Synapses``."""
+        channels, height, width = self.shape
+        taps = self.pool.kernel[0] * self.pool.kernel[1]
+        sums = Channelwise(
+            (*self.pool.kernel, *self.pool.stride, 1, 1, self.pool.padding[0], self.pool.padding[2]),
+            np.ones((taps, channels), np.int32),
+        )
+        pooled = workspace.currents("pooled", (*events.shape[:2], height, width, channels))
+        pooled.fill(0)
+        sums.add(events, largest, pooled, workspace)
+        self.synapses.add(pooled, largest * taps, currents, workspace)
+
+
+Synapses: TypeAlias = Gathered | Channelwise | Pooled
+
+
+def _convolution(projection: Projection) -> Gathered:
+    outputs, depth, *kernel = projection.weights.shape
+    window: Window = (*kernel, *projection.stride, *projection.dilation, projection.padding[0], projection.padding[2])
+    each = outputs // projection.groups
+    blocks: list[Block] = []
+    for group in range(projection.groups):
+        weights = projection.weights[group * each : (group + 1) * each]
+        rows = weights.transpose(2, 3, 1, 0).reshape(-1, each)
+        blocks.extend(_blocks(rows, group * depth, depth, projection.channel + group * each))
+    return Gathered(window, tuple(blocks))
+
+
+def _dense(weights: NDArray[Any], source: Shape, target: Shape) -> Gathered:
+    channels_last = weights.reshape(*target, *source).transpose(4, 5, 3, 1, 2, 0)
+    sources, targets = int(np.prod(source)), int(np.prod(target))
+    rows = channels_last.reshape(sources, targets)
+    return Gathered((1, 1, 1, 1, 1, 1, 0, 0), tuple(_blocks(rows, 0, sources, 0)), flat=True)
+
+
+def _channelwise(projection: Projection, source: Shape) -> Channelwise:
+    if projection.kind == "identity":
+        weights = projection.weights.astype(np.int32)[np.newaxis]
+        return Channelwise((1, 1, *projection.stride, 1, 1, 0, 0), weights, channel=projection.channel)
+    outputs, _, *kernel = projection.weights.shape
+    window: Window = (*kernel, *projection.stride, *projection.dilation, projection.padding[0], projection.padding[2])
+    weights = projection.weights.reshape(outputs, -1).T.astype(np.int32, order="C")
+    return Channelwise(window, weights, outputs // source[0], projection.channel)
+
+
+def _blocks(rows: NDArray[np.int8], source: int, depth: int, target: int) -> Iterator[Block]:
+    first = 0
+    while first < rows.shape[1]:
+        left = -(-(rows.shape[1] - first) // LANES)
+        vectors = next(size for size in (8, 4, 2, 1) if size <= min(left, _widest()))
+        weights = _aligned((rows.shape[0], vectors * LANES))
+        part = rows[:, first : first + vectors * LANES]
+        weights[:, : part.shape[1]] = part
+        yield Block(source, depth, target + first, vectors, weights)
+        first += vectors * LANES
+
+
+@cache
+def _widest() -> int:
+    """How many accumulators fit the machine's registers: half of 32 with 512 bits, else half of 16 with 256."""
+    return 8 if binding.get_host_cpu_features().get("avx512bw") else 4
+
+
+def _aligned(shape: Shape) -> NDArray[np.int8]:
+    """Zeros that begin a cache line, so that no vector straddles two."""
+    size, line = int(np.prod(shape)), 64
+    memory = np.zeros(size + line, np.int8)
+    start = -memory.ctypes.data % line
+    return memory[start : start + size].reshape(shape)
+
+
+def _listed(maps: Events, block: Block, workspace: Workspace) -> tuple[NDArray[Any], ...]:
+    """The events of each pixel of ``(F, H, W, C)`` maps in the block's source channels.
+
+    Returns ``(rows, starts)`` for the positive and the negative ternary events, or ``(rows, values, starts)`` for
+    graded ones. Pixel p of frame f owns entries ``starts[f * H * W + p]`` up to the next pixel's start. A row is
+    ``x * depth + channel``: the pixels that a window covers in one line of the map are one stretch of the list, and
+    their rows differ from the rows of the weights by a constant.
+    """
+    frames, height, width, _ = maps.shape
+    pixels = maps.reshape(frames * height * width, -1)
+    room = len(pixels) * block.depth + COPIED
+    rows = workspace.take("rows", room, np.int32)
+    starts = workspace.take("starts", len(pixels) + 1, np.int64)
+    if maps.dtype == np.int8:
+        minus_rows = workspace.take("minus rows", room, np.int32)
+        minus_starts = workspace.take("minus starts", len(pixels) + 1, np.int64)
+        _list_signs(pixels, width, block.source, block.depth, rows, starts, minus_rows, minus_starts)
+        return rows, starts, minus_rows, minus_starts
+    values = workspace.take("values", room, np.int32)
+    _list_graded(pixels, width, block.source, block.depth, rows, values, starts)
+    return rows, values, starts
+
+
+@numba.njit(cache=True, nogil=True)
+def _list_signs(pixels, width, source, depth, plus, plus_starts, minus, minus_starts):  # type: ignore[no-untyped-def]
+    address = pixels.ctypes.data
+    one = np.uint64(1)
+    pluses = 0
+    minuses = 0
+    for pixel in range(pixels.shape[0]):
+        plus_starts[pixel] = pluses
+        minus_starts[pixel] = minuses
+        for channel in range(0, depth, WORD):
+            count = min(WORD, depth - channel)
+            at = pixel * pixels.shape[1] + source + channel
+            row = (pixel % width) * depth + channel
+            if at + WORD <= pixels.size:
+                keep = ~np.uint64(0) >> np.uint64(WORD - count)
+                positive = positive_mask(address + at) & keep
+                negative = negative_mask(address + at) & keep
+            else:
+                positive = np.uint64(0)
+                negative = np.uint64(0)
+                for bit in range(count):
+                    event = pixels[pixel, source + channel + bit]
+                    positive |= np.uint64(event > 0) << np.uint64(bit)
+                    negative |= np.uint64(event < 0) << np.uint64(bit)
+            while positive != 0:
+                plus[pluses] = row + trailing_zeros(positive)
+                pluses += 1
+                positive &= positive - one
+            while negative != 0:
+                minus[minuses] = row + trailing_zeros(negative)
+                minuses += 1
+                negative &= negative - one
+    plus_starts[pixels.shape[0]] = pluses
+    minus_starts[pixels.shape[0]] = minuses
+
+
+@numba.njit(cache=True, nogil=True)
+def _list_graded(pixels, width, source, depth, rows, values, starts):  # type: ignore[no-untyped-def]
+    count = 0
+    for pixel in range(pixels.shape[0]):
+        starts[pixel] = count
+        column = (pixel % width) * depth
+        for channel in range(depth):
+            value = pixels[pixel, source + channel]
+            rows[count] = column + channel
+            values[count] = value
+            count += value != 0
+    starts[pixels.shape[0]] = count
+
+
+@numba.njit(cache=True, nogil=True)
+def _collect(entries, starts, target, frame, y, x, size, window, move, scale):  # type: ignore[no-untyped-def]
+    """Join the entries of an output pixel's window; ``move`` 1 turns rows of the list into rows of the weights.
+
+    Returns how many there are.
+    """
+    height, width, depth = size
+    kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, top, left = window
+    source_address = entries.ctypes.data
+    target_address = target.ctypes.data
+    first_x = x * stride_x - left
+    count = 0
+    for tap_y in range(kernel_y):
+        source_y = y * stride_y - top + tap_y * dilation_y
+        if source_y < 0 or source_y >= height:
+            continue
+        line = (frame * height + source_y) * width
+        if dilation_x == 1:
+            begin = max(first_x, 0)
+            end = min(first_x + kernel_x, width)
+            if begin < end:
+                start = starts[line + begin]
+                length = starts[line + end] - start
+                shift = move * (tap_y * kernel_x - first_x) * depth
+                shifted_copy(source_address + 4 * start, target_address + 4 * count, length, shift, scale)
+                count += length
+        else:
+            for tap_x in range(kernel_x):
+                source_x = first_x + tap_x * dilation_x
+                if 0 <= source_x < width:
+                    start = starts[line + source_x]
+                    length = starts[line + source_x + 1] - start
+                    shift = move * (tap_y * kernel_x + tap_x - source_x) * depth
+                    shifted_copy(source_address + 4 * start, target_address + 4 * count, length, shift, scale)
+                    count += length
+    return count
+
+
+_signs_8, _signs_4, _signs_2, _signs_1 = (make_gather(vectors) for vectors in (8, 4, 2, 1))
+_graded_8, _graded_4, _graded_2, _graded_1 = (make_gather(vectors, graded=True) for vectors in (8, 4, 2, 1))
+_wide_8, _wide_4, _wide_2, _wide_1 = (make_gather(vectors, graded=True, wide=True) for vectors in (8, 4, 2, 1))
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather_signs(  # type: ignore[no-untyped-def]
+    plus, plus_starts, minus, minus_starts, size, window, weights, vectors, offsets, currents, target
+):
+    frames, height, width, depth = currents.shape
+    pixels = size[0] * size[1]
+    scale = weights.shape[1]
+    at = weights.ctypes.data
+    listed = offsets.ctypes.data
+    for frame in range(frames):
+        signs = 1 + (minus_starts[(frame + 1) * pixels] > minus_starts[frame * pixels])
+        for y in range(height):
+            for x in range(width):
+                out = currents.ctypes.data + 4 * (((frame * height + y) * width + x) * depth + target)
+                for sign in range(signs):
+                    if sign == 0:
+                        count = _collect(plus, plus_starts, offsets, frame, y, x, size, window, 1, scale)
+                    else:
+                        count = _collect(minus, minus_starts, offsets, frame, y, x, size, window, 1, scale)
+                    factor = 1 - 2 * sign
+                    if vectors == 8:
+                        _signs_8(listed, listed, count, EXACT, factor, at, out)
+                    elif vectors == 4:
+                        _signs_4(listed, listed, count, EXACT, factor, at, out)
+                    elif vectors == 2:
+                        _signs_2(listed, listed, count, EXACT, factor, at, out)
+                    else:
+                        _signs_1(listed, listed, count, EXACT, factor, at, out)
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather_graded(  # type: ignore[no-untyped-def]
+    rows, values, starts, size, window, weights, kind, chunk, offsets, factors, currents, target
+):
+    frames, height, width, depth = currents.shape
+    scale = weights.shape[1]
+    at = weights.ctypes.data
+    listed = offsets.ctypes.data
+    graded = factors.ctypes.data
+    for frame in range(frames):
+        for y in range(height):
+            for x in range(width):
+                out = currents.ctypes.data + 4 * (((frame * height + y) * width + x) * depth + target)
+                count = _collect(rows, starts, offsets, frame, y, x, size, window, 1, scale)
+                _collect(values, starts, factors, frame, y, x, size, window, 0, 1)
+                if kind == 8:
+                    _graded_8(listed, graded, count, chunk, 1, at, out)
+                elif kind == 4:
+                    _graded_4(listed, graded, count, chunk, 1, at, out)
+                elif kind == 2:
+                    _graded_2(listed, graded, count, chunk, 1, at, out)
+                elif kind == 1:
+                    _graded_1(listed, graded, count, chunk, 1, at, out)
+                elif kind == WIDE + 8:
+                    _wide_8(listed, graded, count, chunk, 1, at, out)
+                elif kind == WIDE + 4:
+                    _wide_4(listed, graded, count, chunk, 1, at, out)
+                elif kind == WIDE + 2:
+                    _wide_2(listed, graded, count, chunk, 1, at, out)
+                else:
+                    _wide_1(listed, graded, count, chunk, 1, at, out)
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_channelwise(maps, weights, window, currents, channel):  # type: ignore[no-untyped-def]
+    kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, top, left = window
+    frames, height, width, _ = currents.shape
+    for frame in range(frames):
+        for y in range(height):
+            for x in range(width):
+                for tap_y in range(kernel_y):
+                    source_y = y * stride_y - top + tap_y * dilation_y
+                    if source_y < 0 or source_y >= maps.shape[1]:
+                        continue
+                    for tap_x in range(kernel_x):
+                        source_x = x * stride_x - left + tap_x * dilation_x
+                        if source_x < 0 or source_x >= maps.shape[2]:
+                            continue
+                        tap = tap_y * kernel_x + tap_x
+                        for c in range(weights.shape[1]):
+                            term = np.int32(weights[tap, c] * maps[frame, source_y, source_x, c])
+                            currents[frame, y, x, channel + c] += term

@@ -1,0 +1,168 @@
+"""Numba intrinsics in LLVM's generic vector IR: the same code for AVX-512, AVX2, NEON or no vector unit at all.
+
+LLVM cuts a vector into the registers that the machine has. Accumulators are stack slots of the function that the
+intrinsic is inlined into; LLVM promotes them to registers, so they are never in memory inside a loop. Addresses are
+plain integers (``array.ctypes.data``): the caller keeps the arrays alive and answers for the bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 32
+"""Output channels in one vector."""
+
+WORD = 64
+"""Channels in one word of ``signs``."""
+
+COPIED = 16
+"""``shifted_copy`` writes whole vectors of so many entries: room that must follow source and destination."""
+
+_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+
+
+def _vector(element: ir.Type, lanes: int = LANES) -> ir.VectorType:
+    return ir.VectorType(element, lanes)
+
+
+def _constant(vector: ir.VectorType, value: int) -> ir.Constant:
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def _load(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type, align: int) -> ir.Value:
+    return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
+
+
+def _store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, align: int) -> None:
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=align)
+
+
+def _splat(builder: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
+    undefined = ir.Constant(_vector(scalar.type, lanes), ir.Undefined)
+    single = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(single, undefined, _constant(_vector(_I32, lanes), 0))
+
+
+def _offset(builder: ir.IRBuilder, base: ir.Value, index: ir.Value, size: int) -> ir.Value:
+    return builder.add(base, builder.mul(index, ir.Constant(_I64, size)))
+
+
+def make_gather(vectors: int, *, graded: bool = False, wide: bool = False) -> Callable[..., None]:
+    """Build the inner loop of the event-driven gather, for a block of ``32 * vectors`` output channels.
+
+    The intrinsic ``gather(offsets, values, count, chunk, sign, weights, currents)`` does, for every listed event e,
+    ``currents[lane] += sign * value[e] * weights[offsets[e] + lane]`` with exact int32 results:
+
+    - ``offsets``: address of ``count`` int32: where an event's row of weights begins, in bytes from ``weights``;
+    - ``values``: address of ``count`` int32, read only where ``graded``; otherwise every value is 1;
+    - ``chunk``: after so many events the accumulators are added to the currents and cleared. They are int16 unless
+      ``wide``; with ``|weight| <= 128`` they are exact while the sum of ``|value|`` in a chunk is at most 255;
+    - ``sign``: 1 or -1, constant for the whole list;
+    - ``weights``: address of int8 rows;
+    - ``currents``: address of ``32 * vectors`` int32.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def gather(
+        context: Any, offsets: Any, values: Any, count: Any, chunk: Any, sign: Any, weights: Any, currents: Any
+    ) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            offsets, values, count, chunk, sign, weights, currents = arguments
+            lane = _I32 if wide else _I16
+            vector, total = _vector(lane), _vector(_I32)
+            accumulators = [cgutils.alloca_once(builder, vector) for _ in range(vectors)]
+            minus = builder.icmp_signed("<", sign, ir.Constant(_I64, 0))
+
+            with cgutils.for_range(builder, _chunks(builder, count, chunk), intp=_I64) as chunks:
+                for accumulator in accumulators:
+                    builder.store(_constant(vector, 0), accumulator)
+                start = builder.mul(chunks.index, chunk)
+                left = builder.sub(count, start)
+                length = builder.select(builder.icmp_signed("<", left, chunk), left, chunk)
+                with cgutils.for_range(builder, length, intp=_I64) as loop:
+                    event = builder.add(start, loop.index)
+                    offset = builder.sext(_load(builder, _offset(builder, offsets, event, 4), _I32, 4), _I64)
+                    row = builder.add(weights, offset)
+                    if graded:
+                        value = _load(builder, _offset(builder, values, event, 4), _I32, 4)
+                        factor = _splat(builder, value if wide else builder.trunc(value, lane), LANES)
+                    for index, accumulator in enumerate(accumulators):
+                        address = builder.add(row, ir.Constant(_I64, LANES * index))
+                        weight = builder.sext(_load(builder, address, _vector(_I8), LANES), vector)
+                        if graded:
+                            weight = builder.mul(weight, factor)
+                        builder.store(builder.add(builder.load(accumulator), weight), accumulator)
+                for index, accumulator in enumerate(accumulators):
+                    address = builder.add(currents, ir.Constant(_I64, 4 * LANES * index))
+                    value = builder.load(accumulator)
+                    value = value if wide else builder.sext(value, total)
+                    before = _load(builder, address, total, 4)
+                    negative = builder.sub(before, value)
+                    positive = builder.add(before, value)
+                    _store(builder, builder.select(minus, negative, positive), address, 4)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 7), generate
+
+    return gather  # type: ignore[no-any-return]
+
+
+def _chunks(builder: ir.IRBuilder, count: ir.Value, chunk: ir.Value) -> ir.Value:
+    rounded = builder.add(count, builder.sub(chunk, ir.Constant(_I64, 1)))
+    return builder.sdiv(rounded, chunk)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def shifted_copy(context: Any, source: Any, target: Any, count: Any, shift: Any, scale: Any) -> Any:
+    """``target[i] = (source[i] + shift) * scale`` for ``count`` int32 at two addresses.
+
+    Whole vectors of ``COPIED`` are read and written, so up to ``COPIED - 1`` entries past the end are touched.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        source, target, count, shift, scale = arguments
+        vector = _vector(_I32, COPIED)
+        shifts = _splat(builder, builder.trunc(shift, _I32), COPIED)
+        scales = _splat(builder, builder.trunc(scale, _I32), COPIED)
+        with cgutils.for_range(builder, _chunks(builder, count, ir.Constant(_I64, COPIED)), intp=_I64) as loop:
+            entries = _load(builder, _offset(builder, source, loop.index, 4 * COPIED), vector, 4)
+            moved = builder.mul(builder.add(entries, shifts), scales)
+            _store(builder, moved, _offset(builder, target, loop.index, 4 * COPIED), 4)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), generate
+
+
+def _make_sign_mask(comparison: str) -> Callable[..., int]:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def mask(context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            vector = _vector(_I8, WORD)
+            events = _load(builder, arguments[0], vector, 1)
+            return builder.bitcast(builder.icmp_signed(comparison, events, _constant(vector, 0)), _I64)
+
+        return types.uint64(types.intp), generate
+
+    return mask  # type: ignore[no-any-return]
+
+
+positive_mask = _make_sign_mask(">")
+"""Bit i of the result: whether the i-th of the 64 int8 at an address is positive."""
+negative_mask = _make_sign_mask("<")
+"""Bit i of the result: whether the i-th of the 64 int8 at an address is negative."""
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def trailing_zeros(context: Any, word: Any) -> Any:
+    """The index of the lowest set bit of a uint64; 64 for 0."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.intp(types.uint64), generate

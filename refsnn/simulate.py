@@ -1,0 +1,256 @@
+"""Running an integer network on images: exact, for any batch size, number of threads and kernel set.
+
+The semantics are ``docs/numerics.md``. Images are cut into slices of ``batch``; each slice passes the network layer by
+layer (``refsnn.layers``) in a thread of its own, and only integer counters are added up, so nothing depends on the cut.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refsnn import kernels as kernel_sets
+from refsnn.convert.ranges import analyse
+from refsnn.errors import InputError
+from refsnn.kernels import Workspace
+from refsnn.layers import Activity, Link, Recorder, Run, Totals, connect
+from refsnn.network import UNTIL_QUIET, MaxPool, Network, Projection
+
+__all__ = ["Activity", "Recorder", "Simulation", "simulate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Simulation:
+    """The outputs and counters of a network on N images, for each of S numbers of time-steps.
+
+    Attributes:
+        steps: the S numbers of time-steps, as asked for.
+        membranes: ``(S, N, *readout shape) int64``: the readout's membranes at the end.
+        logits: ``(S, N, *readout shape) float64``: in the ANN's unit: ``membranes * unit / T`` (base 2: without ``/ T``).
+        predictions: ``(S, N) int64``: index of the largest membrane, the lowest of equals, flattened channels first.
+        spikes: by spiking population ``(S,) int64``: the sum of ``|s|`` over neurons, steps and images.
+        saturations: by spiking population ``(S,) int64``: how often ``v + I`` was clamped.
+        synaptic_operations: by projection label, from sources that are not static, ``(S,) int64``: in-bounds synapses
+            of non-zero spikes, through the sum-pool. Projections with the same ends are counted together.
+        input_operations: in-bounds multiply-adds of projections from static sources, over all images, each image once.
+        drain_steps: the steps after the T: the number asked for, or until quiet the most in which a neuron still fired.
+        seconds: measured time of the run that each entry came out of (one run may serve several).
+    """
+
+    steps: tuple[int, ...]
+    membranes: NDArray[np.int64]
+    logits: NDArray[np.float64]
+    predictions: NDArray[np.int64]
+    spikes: dict[str, NDArray[np.int64]]
+    saturations: dict[str, NDArray[np.int64]]
+    synaptic_operations: dict[str, NDArray[np.int64]]
+    input_operations: int
+    drain_steps: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+
+def simulate(
+    network: Network,
+    images: NDArray[np.uint8],
+    steps: int | Sequence[int] = (1, 2, 4, 8),
+    *,
+    drain: int | None = None,
+    kernels: str = "auto",
+    threads: int = 0,
+    batch: int = 32,
+    record: Recorder | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Run a network on images.
+
+    Several numbers of steps come out of a single run where the schedule allows it: a rate code without drain steps
+    passes the state of T = 1 on its way to T = 8. Otherwise there is a run for each.
+
+    Args:
+        network: the network.
+        images: ``(N, C, H, W) uint8`` pixel bytes, or ``(N, C)``.
+        steps: T, the number of time-steps; or several.
+        drain: steps without input and bias after the T, in rate schedules; ``UNTIL_QUIET``; None: the network's own.
+        kernels: the kernel set by name, or ``auto``.
+        threads: 0: as many as this process may use.
+        batch: images in a slice: a matter of speed and memory only.
+        record: receives what every population does for the images it wants. In a run that serves several numbers of
+            steps it is called once, with the largest.
+        progress: called, by one thread at a time, with the number of images done since its last call; the calls sum to N.
+
+    Raises:
+        InputError: images of another shape or type than the network's input; T below 1 or another than the network was
+            made for; sums that do not fit int32; an unknown kernel set; a network that does not become quiet.
+    """
+    wanted = (steps,) if isinstance(steps, int | np.integer) else tuple(steps)
+    _check(network, images, wanted, batch, threads)
+    if drain is not None:
+        if drain < UNTIL_QUIET:
+            raise InputError(f"drain is {drain}; a number of steps, or {UNTIL_QUIET} for until quiet, was expected")
+        network = dataclasses.replace(network, drain=drain)
+    links = connect(network, kernel_sets.select(kernels))
+    shared = network.drain == 0 and not any(p.schedule.separated for p in network.populations)
+    groups = [tuple(sorted(set(wanted)))] if shared else [(each,) for each in sorted(set(wanted))]
+    results: dict[int, tuple[Totals, int, float]] = {}
+    done = _Done(progress, len(groups))
+    for marks in groups:
+        begin = time.perf_counter()
+        run = Run(network, links, analyse(network, marks[-1]), marks[-1], marks, network.drain, _serialised(record))
+        totals = _merge(_run(run, images, batch, threads or _processors(), done))
+        seconds = time.perf_counter() - begin
+        results.update({mark: (totals, index, seconds) for index, mark in enumerate(marks)})
+    chosen = [results[each] for each in wanted]
+    readout = network.readout
+    membranes = np.stack([totals.membranes[index] for totals, index, _ in chosen])
+    times = np.array([1 if readout.schedule.base == 2 else each for each in wanted], np.float64)
+    first = chosen[0][0]
+    return Simulation(
+        steps=wanted,
+        membranes=membranes,
+        logits=membranes * readout.unit / times.reshape(-1, *[1] * (membranes.ndim - 1)),
+        predictions=membranes.reshape(*membranes.shape[:2], -1).argmax(axis=-1),
+        spikes={name: np.array([t.spikes[name][i] for t, i, _ in chosen]) for name in first.spikes},
+        saturations={name: np.array([t.saturations[name][i] for t, i, _ in chosen]) for name in first.saturations},
+        synaptic_operations={
+            label: np.array([t.synaptic_operations[label][i] for t, i, _ in chosen])
+            for label in first.synaptic_operations
+        },
+        input_operations=len(images) * _input_operations(network, links),
+        drain_steps=tuple(totals.drained for totals, _, _ in chosen),
+        seconds=tuple(seconds for _, _, seconds in chosen),
+    )
+
+
+def _run(run: Run, images: NDArray[np.uint8], batch: int, threads: int, done: _Done) -> list[Totals]:
+    workspaces = threading.local()
+
+    def work(first: int) -> Totals:
+        if not hasattr(workspaces, "mine"):
+            workspaces.mine = Workspace()
+        part = images[first : first + batch]
+        totals = run.slice(first, part, workspaces.mine)
+        done(len(part))
+        return totals
+
+    starts = range(0, len(images), batch)
+    if threads == 1:
+        return [work(first) for first in starts]
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(work, first) for first in starts]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _merge(parts: list[Totals]) -> Totals:
+    def summed(counters: list[dict[str, NDArray[np.int64]]]) -> dict[str, NDArray[np.int64]]:
+        return {key: np.sum([each[key] for each in counters], axis=0) for key in counters[0]}
+
+    return Totals(
+        membranes=np.concatenate([part.membranes for part in parts], axis=1),
+        spikes=summed([part.spikes for part in parts]),
+        saturations=summed([part.saturations for part in parts]),
+        synaptic_operations=summed([part.synaptic_operations for part in parts]),
+        drained=max(part.drained for part in parts),
+    )
+
+
+class _Done:
+    """Reports progress in images, of which each of ``runs`` runs does its part."""
+
+    def __init__(self, progress: Callable[[int], None] | None, runs: int) -> None:
+        self.progress = progress
+        self.runs = runs
+        self.passed = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, images: int) -> None:
+        with self.lock:
+            before = self.passed // self.runs
+            self.passed += images
+            if self.progress is not None:
+                self.progress(self.passed // self.runs - before)
+
+
+class _Serialised:
+    """A recorder that threads may share."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.wants = recorder.wants
+        self.lock = threading.Lock()
+
+    def record(self, steps: int, image: int, population: str, activity: Activity) -> None:
+        with self.lock:
+            self.recorder.record(steps, image, population, activity)
+
+
+def _serialised(recorder: Recorder | None) -> Recorder | None:
+    return None if recorder is None else _Serialised(recorder)
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _input_operations(network: Network, links: dict[str, tuple[Link, ...]]) -> int:
+    """In-bounds multiply-adds of projections from static sources, for one image."""
+    total = 0
+    for link in (link for group in links.values() for link in group):
+        source = link.projection.source
+        if network.is_static(source):
+            total += network[source].shape[0] * int(link.fan_out.sum())
+    return total
+
+
+def _check(network: Network, images: NDArray[np.uint8], steps: tuple[int, ...], batch: int, threads: int) -> None:
+    if not steps:
+        raise InputError("steps is empty; at least one number of time-steps is needed")
+    for each in steps:
+        network.check_steps(each)
+    if batch < 1 or threads < 0:
+        raise InputError(f"batch is {batch} and threads {threads}; at least 1, and at least 0 (0: all), were expected")
+    expected = network.input.shape
+    if images.dtype != np.uint8:
+        raise InputError(f"images are {images.dtype}; pixel bytes (uint8, 0..255) were expected")
+    if images.shape[1:] != expected or not len(images):
+        raise InputError(
+            f"images have shape {images.shape}; (N, {', '.join(map(str, expected))}) with at least one image was expected"
+        )
+    for population in network.populations:
+        if isinstance(population, MaxPool):
+            kernel = population.kernel
+            if any(pad >= kernel[side // 2] for side, pad in enumerate(population.padding)):
+                raise InputError(
+                    f"max-pool '{population.name}': a padding of {population.padding} leaves windows of {kernel} empty; "
+                    "less padding than kernel was expected"
+                )
+    for projection in network.projections:
+        if network.is_static(projection.source):
+            _check_static(network, projection)
+
+
+def _check_static(network: Network, projection: Projection) -> None:
+    """The sum in front of the shift must fit int32 too; range analysis speaks of what follows it."""
+    largest = int(np.abs(network.input.table.astype(np.int64)).max(initial=0))
+    pooled = int(np.prod(projection.pool.kernel)) if projection.pool else 1
+    rows = np.abs(projection.weights.astype(np.int64))
+    weights = rows if projection.kind == "identity" else rows.reshape(len(rows), -1).sum(axis=1)
+    bits = int(weights.max(initial=0) * largest * pooled).bit_length() + 1
+    if bits >= 32:
+        raise InputError(
+            f"projection '{projection.label}': the sums need {bits} bits, 31 are there; use fewer weight bits"
+        )
