@@ -1,6 +1,7 @@
 """One entry for every kind of image file, told apart by content.
 
-Schema ``refsnn-data``, the images inside a ``refsnn-ann`` file, IDX, and NumPy's files (``docs/formats.md``).
+Schema ``refsnn-data``, the images inside a ``refsnn-ann`` file, IDX, NumPy's files, CIFAR's archives and folders of
+pictures (``docs/formats.md``).
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from pathlib import Path
 
 import h5py
 
-from refsnn.data import Dataset, arrays, idx, layout, store
+from refsnn.data import Dataset, arrays, cifar, idx, layout, pictures, store, trees
 from refsnn.errors import InputError
 from refsnn.geometry import Shape
 
-KINDS = "HDF5 of refsnn, IDX, .npz, .npy"
+KINDS = (
+    "HDF5 of refsnn, IDX (a file or the folder of four), .npz, .npy, CIFAR-10 and -100 (archive or folder) and "
+    "PNG or JPEG pictures as [train|test/]CLASS/PICTURE (archive or folder)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +50,15 @@ def read(path: str | os.PathLike[str], shape: Shape | None = None, classes: int 
 
 
 def _folder(source: Path) -> tuple[Dataset, Dataset | None]:
-    found = idx.read_folder(source)
+    found = idx.read_folder(source) or _tree(source)
     if found is None:
         raise InputError(f"{source}: no data set is recognised in this folder; refsnn reads {KINDS}")
     return found
+
+
+def _tree(source: Path) -> tuple[Dataset, Dataset | None] | None:
+    tree = trees.Tree(source)
+    return cifar.read(tree) or pictures.read(tree)
 
 
 def _file(source: Path, shape: Shape | None) -> tuple[Dataset, Dataset | None]:
@@ -61,6 +70,11 @@ def _file(source: Path, shape: Shape | None) -> tuple[Dataset, Dataset | None]:
         return arrays.read_npz(source, shape)
     if head.startswith(b"\x93NUMPY"):
         return arrays.read_npy(source, shape), None
+    if trees.is_archive(source):
+        found = _tree(source)
+        if found is None:
+            raise InputError(f"{source}: no data set is recognised in this archive; refsnn reads {KINDS}")
+        return found
     if head.startswith(idx.GZIP):
         head = idx.content(source)[:8]
     if idx.dimensions(head):
