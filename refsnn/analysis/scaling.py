@@ -13,6 +13,10 @@ SURE = 30
 """Fewer labelled images than this say nothing about guessing."""
 TRIAL = 256
 """Images on which other scalings are tried."""
+DOUBTFUL = 1 / 3
+"""Other scalings are tried up to this part of the way from guessing to perfection."""
+BETTER = 0.1
+"""One that gets so much more right is worth a word."""
 
 
 def usual(channels: int) -> dict[str, Preprocessing]:
@@ -60,7 +64,7 @@ def advice(
         Nothing, or one sentence.
     """
     accuracy = outputs.fraction_equal(outputs.predictions(logits, activation), labels)
-    if accuracy is None or len(labels) < SURE or accuracy > outputs.chance_threshold(classes, len(labels)):
+    if accuracy is None or len(labels) < SURE or accuracy > 1 / classes + (1 - 1 / classes) * DOUBTFUL:
         return []
     tried = {}
     for option, other in usual(graph.input.shape[0]).items():
@@ -68,10 +72,12 @@ def advice(
             found = forward_images(graph, images[:TRIAL], other, threads=threads)
             tried[option] = outputs.fraction_equal(outputs.predictions(found, activation), labels[:TRIAL]) or 0.0
     best = max(tried, key=lambda option: tried[option])
-    start = f"the ANN gets {100 * accuracy:.1f} % right, as if it were guessing among {classes} classes"
-    if tried[best] > outputs.chance_threshold(classes, min(TRIAL, len(labels))):
-        return [f"{start}: with {best} it gets {100 * tried[best]:.1f} %; say what it expects of a pixel"]
+    start = f"the ANN gets {100 * accuracy:.1f} % right"
+    if tried[best] > max(accuracy + BETTER, outputs.chance_threshold(classes, min(TRIAL, len(labels)))):
+        return [f"{start}, but {100 * tried[best]:.1f} % with {best}: say with these what it expects of a pixel"]
+    if accuracy > outputs.chance_threshold(classes, len(labels)):
+        return []
     return [
-        f"{start}: are these its images and labels? None of the usual scalings helps ({'; '.join(tried)}); say with "
-        "--scale, --mean and --std what it expects of a pixel"
+        f"{start}, as if it were guessing among {classes} classes: are these its images and labels? None of the usual "
+        f"scalings helps ({'; '.join(tried)}); say with --scale, --mean and --std what it expects of a pixel"
     ]
