@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -186,9 +187,7 @@ def _perform_model(request: Request, model: Model, progress: Progress) -> Outcom
     if selection.calibration is not None:
         calibration = Calibration.measure(graph, selection.calibration, preprocessing, threads=request.threads)
     converted = _convert(model, settings, steps, preprocessing, calibration, refused)
-    if not converted:
-        raise next(iter(refused.values()))
-    simulated = _simulate(converted, data.images, request, progress)
+    simulated = _simulate(converted, data.images, request, progress, refused)
     notes += dict.fromkeys(note for each in converted for note in each.notes)
     notes += [
         f"{' and '.join(each.methods)} are the same integers here and ran once"
@@ -244,7 +243,7 @@ def _perform_network(request: Request, network: Network, progress: Progress) -> 
     settings = dict(made.get("settings", {}))
     method = str(settings.pop("method", "network"))
     converted = _Converted(method=method, steps=tuple(dict.fromkeys(steps)), network=network)
-    simulated = _simulate([converted], data.images, request, progress)
+    simulated = _simulate([converted], data.images, request, progress, {})
     results = Results(
         weights=_weights(request, SCHEMA, "refsnn"),
         data=_data(selection, labels is not None, classes, None),
@@ -339,7 +338,11 @@ def _convert(
 
 
 def _simulate(
-    converted: list[_Converted], images: NDArray[np.uint8], request: Request, progress: Progress
+    converted: list[_Converted],
+    images: NDArray[np.uint8],
+    request: Request,
+    progress: Progress,
+    refused: dict[tuple[str, int], InputError],
 ) -> tuple[Simulated, ...]:
     """Run every different network once."""
     groups: dict[tuple[str, tuple[int, ...]], list[_Converted]] = {}
@@ -347,20 +350,20 @@ def _simulate(
         groups.setdefault((each.network.digest(), each.steps), []).append(each)
     simulated = []
     for (_, steps), group in groups.items():
-        methods = tuple(each.method for each in group)
+        methods, network = tuple(each.method for each in group), group[0].network
         progress.stage(f"{' = '.join(methods)}, T = {', '.join(map(str, steps))}", len(images))
-        # what is compiled on first use is compiled now, outside the measured time
-        simulate(group[0].network, images[:1], steps, kernels=request.kernels)
-        simulation = simulate(
-            group[0].network,
-            images,
-            steps,
-            threads=request.threads,
-            batch=request.batch,
-            kernels=request.kernels,
+        run = partial(
+            simulate, network, steps=steps, kernels=request.kernels, threads=request.threads, batch=request.batch
         )
-        progress.advance(len(images))
-        simulated.append(Simulated(methods=methods, network=group[0].network, simulation=simulation))
+        try:
+            run(images[:1])  # compiles what is not compiled yet, outside the measured time
+            simulation = run(images, progress=progress.advance)
+        except InputError as error:
+            refused.update({(method, t): error for method in methods for t in steps})
+        else:
+            simulated.append(Simulated(methods=methods, network=network, simulation=simulation))
+    if not simulated:
+        raise next(iter(refused.values()))
     return tuple(simulated)
 
 
