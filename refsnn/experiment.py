@@ -176,6 +176,10 @@ def _perform_model(request: Request, model: Model, progress: Progress) -> Outcom
     if data.labels is not None and not classes:
         notes.append("the network's outputs are not classes: its labels are not used")
     preprocessing, said_by = _preprocessing(request, graph)
+    if not said_by:
+        notes.append(
+            "nothing says what the network expects of a pixel: raw bytes are assumed (--scale, --mean and --std say it)"
+        )
     logits = _logits(graph, data.images, preprocessing, request.threads, progress)
     if labels is not None:
         notes += scaling.advice(
@@ -197,7 +201,9 @@ def _perform_model(request: Request, model: Model, progress: Progress) -> Outcom
     operations = multiply_adds(graph)
     results = Results(
         weights=_weights(request, model.format, model.writer),
-        data=_data(selection, labels is not None, classes, {**_spelled(preprocessing), "from": said_by}),
+        data=_data(
+            selection, labels is not None, classes, {**_spelled(preprocessing), "from": said_by or "nobody: raw bytes"}
+        ),
         ann=Ann(
             accuracy=outputs.fraction_equal(outputs.predictions(logits, activation), labels),
             activation=activation,
@@ -280,11 +286,11 @@ def _output(graph: Graph) -> tuple[str, tuple[int, ...]]:
 
 
 def _preprocessing(request: Request, graph: Graph) -> tuple[Preprocessing, str]:
-    """What the network expects of a pixel, and who says so."""
+    """What the network expects of a pixel, and who says so; empty: nobody, raw bytes are assumed."""
     stated = graph.preprocessing
     given = {name: getattr(request, name) for name in ("scale", "mean", "std") if getattr(request, name) is not None}
     said_by = " and ".join(["the network's file"] * (stated is not None) + ["the command"] * bool(given))
-    return replace(stated or Preprocessing(), **given), said_by or "nobody: raw bytes"
+    return replace(stated or Preprocessing(), **given), said_by
 
 
 def _spelled(preprocessing: Preprocessing) -> dict[str, Any]:

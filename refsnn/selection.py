@@ -99,7 +99,9 @@ def select(
             f"calibrated on the first {len(taken)} images of {origin}, which are left out of the figures; "
             f"{rest} remain (--calibration names other images)"
         )
-    elif not calibrate:
+    elif taken is not None:
+        notes.append(f"calibrated on {len(taken)} images: {calibrated_on}")
+    else:
         notes.append("no calibration: every threshold is in the network's file")
     if limit is not None:
         evaluation = evaluation[:limit]

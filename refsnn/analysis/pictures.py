@@ -78,7 +78,10 @@ def errors(diagnoses: Sequence[Diagnosis]) -> str:
             heights = np.array([100 * getattr(layer.error, part) for layer in diagnosis.layers])
             axes.bar(places, heights, 0.72, bottom=bottom, color=colour, label=part)
             bottom += heights
+        for place, total in zip(places, bottom, strict=True):
+            axes.annotate(f"{total:.1f}", (place, total), (0, 2), textcoords="offset points", ha="center", fontsize=7.5)
         axes.set_title(diagnosis.title)
+        axes.margins(y=0.15)
         axes.set_ylabel("error (%)")
         axes.grid(axis="x", visible=False)
         _name_layers(axes, [layer.name for layer in diagnosis.layers], last=axes is panels[-1])
@@ -112,6 +115,7 @@ def membranes(diagnoses: Sequence[Diagnosis]) -> str:
     columns = 2 if len(diagnoses) > 1 else 1
     rows = -(-len(diagnoses) // columns)
     figure = _figure(9.2, rows * (1.3 + 0.19 * layers))
+    figure.get_layout_engine().set(hspace=0.08, wspace=0.04)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     image: Any = None
     for axes, diagnosis in zip(panels, diagnoses, strict=False):
