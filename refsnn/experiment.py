@@ -18,7 +18,7 @@ from refsnn.analysis.diagnosis import Diagnosis, diagnose
 from refsnn.analysis.operations import multiply_adds
 from refsnn.ann import Model
 from refsnn.ann.forward import forward_images
-from refsnn.ann.graph import Array, Graph, Preprocessing, Sigmoid, Softmax
+from refsnn.ann.graph import Array, Graph, Preprocessing, ReLU, Sigmoid, Softmax
 from refsnn.api import load
 from refsnn.convert import METHODS as PRESETS
 from refsnn.convert import Calibration, Settings, convert, needs_calibration, preset
@@ -281,7 +281,7 @@ def _settings(
 def _output(graph: Graph) -> tuple[str, tuple[int, ...]]:
     """What follows the logits, and their shape."""
     last = graph.output
-    activation = {Softmax: "softmax", Sigmoid: "sigmoid"}.get(type(last), "linear")
+    activation = {Softmax: "softmax", Sigmoid: "sigmoid", ReLU: "relu"}.get(type(last), "linear")
     return activation, graph.shapes[last.name]
 
 

@@ -161,7 +161,7 @@ class Ann:
 
     Attributes:
         accuracy: fraction 0..1; None without labels, or where an integer network is run without its ANN.
-        activation: what follows the logits: ``softmax``, ``sigmoid`` or ``linear``.
+        activation: what follows the logits: ``softmax``, ``sigmoid``, ``relu`` or ``linear``.
         multiply_adds: in-bounds multiply-adds an image; None without the ANN.
         energy_uj: of these multiply-adds, by the same model: ``int8`` and ``float32`` arithmetic, and ``weight_reads``.
     """

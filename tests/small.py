@@ -32,7 +32,7 @@ def classifier(bound: float | None = None, stated: bool = True, output: str = "s
     Args:
         bound: learned threshold of every layer, or None.
         stated: whether it says that it expects pixels in -1..1.
-        output: ``softmax``, ``sigmoid`` or ``linear``.
+        output: ``softmax``, ``sigmoid``, ``relu`` or ``linear``.
     """
     random = np.random.default_rng(1)
 
@@ -62,6 +62,7 @@ def classifier(bound: float | None = None, stated: bool = True, output: str = "s
     ends = {
         "softmax": (ann.Softmax(name="end", inputs=("dense",)),),
         "sigmoid": (ann.Sigmoid(name="end", inputs=("dense",)),),
+        "relu": (ann.ReLU(name="end", inputs=("dense",)),),
     }
     operations = (*body, dense, *ends.get(output, ()))
     return ann.Graph(operations=operations, preprocessing=CENTRED if stated else None)

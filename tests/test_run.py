@@ -70,6 +70,7 @@ def room(tmp_path_factory) -> Path:
     project.write(folder / "bare.h5", classifier(), writer="the tests")
     project.write(folder / "silent.h5", classifier(3.0, stated=False), writer="the tests", calibration=calibration)
     project.write(folder / "sigmoid.h5", classifier(output="sigmoid"), writer="the tests", test=test)
+    project.write(folder / "relu.h5", classifier(output="relu"), writer="the tests", test=test)
     project.write(folder / "linear.h5", classifier(output="linear"), writer="the tests", test=test)
     flat = Dataset(images=test.images.reshape(len(test), -1), labels=test.labels, name="flat")
     project.write(folder / "autoencoder.h5", autoencoder(), writer="the tests", test=flat)
@@ -239,7 +240,7 @@ def test_without_labels_there_is_agreement_only(room, tmp_path):
     assert "accuracy" not in heading
 
 
-@pytest.mark.parametrize("name", ["sigmoid.h5", "linear.h5"])
+@pytest.mark.parametrize("name", ["sigmoid.h5", "linear.h5", "relu.h5"])
 def test_other_ends_are_judged_by_agreement_and_the_error_of_outputs(room, tmp_path, name):
     arguments = (room / name, "--calibration-images", "40", "--steps", "1,16", "--method", "spikeconverter-rate")
     document = results(tmp_path, *arguments)

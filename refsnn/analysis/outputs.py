@@ -17,14 +17,16 @@ def predictions(logits: Logits, activation: str) -> NDArray[np.int64] | None:
     """What each image shows, according to a network.
 
     Args:
-        logits: ``(N, *shape)``, in front of a final softmax or sigmoid.
-        activation: ``softmax``, ``sigmoid`` or ``linear``.
+        logits: ``(N, *shape)``, in front of what the network ends in.
+        activation: what it ends in: ``softmax``, ``sigmoid``, ``relu`` or ``linear``.
 
     Returns:
         ``(N,) int64``: the largest output, ties to the lowest index; for one sigmoid output 1 above a probability of
         1/2, else 0; None for one linear output, which predicts a quantity and not a class.
     """
     flat = logits.reshape(len(logits), -1)
+    if activation == "relu":  # which makes equals of all that is below 0
+        flat = np.maximum(flat, 0)
     if flat.shape[1] > 1:
         largest: NDArray[np.int64] = flat.argmax(axis=1)
         return largest
@@ -53,8 +55,8 @@ def fraction_equal(left: NDArray[np.int64] | None, right: NDArray[np.int64] | No
 def output_error(logits: Logits, reference: Logits, activation: str) -> OutputError:
     """The error of a spiking network's outputs against the ANN's.
 
-    Outputs are what the file's network gives: after the sigmoid where it ends in one. Behind a softmax they are the
-    logits, because the softmax hides differences.
+    Outputs are what the file's network gives: after the sigmoid or ReLU where it ends in one. Behind a softmax they
+    are the logits, because the softmax hides differences.
     """
     found, expected = (_final(values, activation) for values in (logits.reshape(reference.shape), reference))
     rmse = float(np.sqrt(np.mean((found - expected) ** 2)))
@@ -63,6 +65,8 @@ def output_error(logits: Logits, reference: Logits, activation: str) -> OutputEr
 
 
 def _final(logits: Logits, activation: str) -> Logits:
+    if activation == "relu":
+        return np.maximum(logits, 0)
     # tanh cannot overflow where exp(-x) does
     return 0.5 * (1 + np.tanh(0.5 * logits)) if activation == "sigmoid" else logits
 

@@ -16,6 +16,12 @@ def test_ties_go_to_the_lowest_index():
     np.testing.assert_array_equal(outputs.predictions(logits, "softmax"), [1, 0])
 
 
+def test_a_relu_makes_equals_of_all_below_0():
+    logits = np.array([[-3.0, -1.0], [-1.0, 2.0]])
+    np.testing.assert_array_equal(outputs.predictions(logits, "relu"), [0, 1])
+    assert outputs.output_error(logits, np.maximum(logits, 0), "relu").rmse == 0
+
+
 def test_one_output():
     logits = np.array([[-1.0], [0.0], [0.5]])
     np.testing.assert_array_equal(outputs.predictions(logits, "sigmoid"), [0, 0, 1])
