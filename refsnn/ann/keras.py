@@ -139,7 +139,7 @@ class _GroupWeights:
         for role in roles:
             if role not in found:
                 raise InputError(f"{call.label}: its {role[0]} is missing; the file has {names or 'no weights for it'}")
-        return [_array(call, self._group[top][found[role]]) for role in roles]
+        return [_array(call, found[role], self._group[top].get(found[role])) for role in roles]
 
     def _owner(self, own: str, roles: tuple[Role, ...]) -> str:
         """The group with the weights of a layer in a nested Sequential, whose name Keras 1 does not tell."""
@@ -180,7 +180,7 @@ class _ArchiveWeights:
                 )
         for index in range(len(roles) + len(optional)):
             self._unread.discard(f"/{place}/vars/{index}")
-        return [_array(call, group[str(index)]) for index in range(len(roles))]
+        return [_array(call, f"{place}/vars/{index}", group[str(index)]) for index in range(len(roles))]
 
     def check_all_read(self) -> None:
         """See ``refsnn.ann.keras_layers.Weights``."""
@@ -227,12 +227,12 @@ def _role(name: str, roles: tuple[Role, ...]) -> Role | None:
     return max(matches, key=lambda match: match[0])[1] if matches else None
 
 
-def _array(call: Call, dataset: Any) -> Array:
+def _array(call: Call, name: str, dataset: Any) -> Array:
     if not isinstance(dataset, h5py.Dataset):
-        raise InputError(f"{call.label}: '{dataset.name}' is a folder; an array was expected")
+        raise InputError(f"{call.label}: there is no array '{name}' in the file; it is damaged: save the model again")
     if dataset.dtype.kind != "f":
         raise InputError(
-            f"{call.label}: '{dataset.name}' holds {dataset.dtype}; floating-point numbers were expected: save the "
-            "network in float32, before any quantisation"
+            f"{call.label}: '{name}' holds {dataset.dtype}; floating-point numbers were expected: save the network in "
+            "float32, before any quantisation"
         )
     return np.asarray(dataset[()], dtype=np.float64)

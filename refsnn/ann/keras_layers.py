@@ -409,6 +409,11 @@ def _pooling(b: Builder, call: Call) -> str:
             padding = _padding((size[0], size[1]), kernel, stride, (before[0], before[1]))
         else:
             padding = b.same(call, (size[0], size[1]), kernel, stride)
+    if call.kind == "AveragePooling2D" and b.backend == "torch" and padding[::2] != padding[1::2]:
+        raise InputError(
+            f"{call.label}: its padding 'same' is {padding} here, where Keras on PyTorch averages a repeated border, "
+            "unlike all other backends; use padding='valid'"
+        )
     if call.kind == "MaxPooling2D":
         return b.add(graph.MaxPool(name=call.name, inputs=b.reads(call), kernel=kernel, stride=stride, padding=padding))
     return b.add(
