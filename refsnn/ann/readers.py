@@ -7,13 +7,14 @@ import zipfile
 from pathlib import Path
 
 from refsnn import files
-from refsnn.ann import Model, keras, project
+from refsnn.ann import Model, keras, nir, project
 from refsnn.errors import InputError
 
 _READERS = {
     "keras": keras.read,
     "keras-archive": keras.read_archive,
     "refsnn-ann": project.read,
+    "nir": nir.read,
 }
 
 
@@ -65,6 +66,8 @@ def kind_of(path: str | os.PathLike[str]) -> str:
             for key in ("model_weights", "layers", "_layer_checkpoint_dependencies", "top_level_model_weights")
         ):
             return "weights-only"
+        if nir.is_nir(file):
+            return "nir"
         raise InputError(
             f"{path}: is HDF5, but no network that is known here; Keras whole models, refsnn-ann, refsnn-network and "
             "NIR files are read"

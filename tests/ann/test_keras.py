@@ -89,11 +89,11 @@ def test_resnet8_of_mlperf_tiny(shared_data):
 def test_predicts_what_the_installed_keras_predicts(tmp_path):
     installed = pytest.importorskip("keras")
     layers = installed.layers
-    base = installed.Sequential([layers.Input((6, 6, 4)), layers.Conv2D(4, 3, activation="relu")], name="base")
+    base = installed.Sequential([layers.Input((9, 5, 4)), layers.Conv2D(4, 3, activation="relu")], name="base")
     image = layers.Input((13, 12, 3))
     x = layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(layers.Rescaling(1 / 127.5, -1.0)(image))
     x = layers.SeparableConv2D(4, 2, depth_multiplier=2, strides=1)(layers.BatchNormalization()(x))
-    x = layers.Reshape((-1, 6, 4))(layers.Conv2D(6, 1)(x))
+    x = layers.Reshape((-1, 5, 4))(layers.Conv2D(6, 1)(x))
     x = layers.Dense(3, activation="relu")(layers.GaussianNoise(0.1)(x))
     x = base(layers.ZeroPadding2D((0, 0))(layers.Conv2D(4, 1)(x)))
     model = installed.Model(image, layers.Softmax()(layers.Dense(3)(layers.GlobalMaxPooling2D(keepdims=False)(x))))
