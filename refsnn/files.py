@@ -69,17 +69,18 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def create(path: str | os.PathLike[str], schema: str, version: int) -> Iterator[h5py.File]:
     """Create an HDF5 file atomically, with its schema in the root attributes.
 
-    The yielded file is open for writing; it replaces ``path`` when the block ends without an error.
+    The yielded file is open for writing; it replaces ``path`` when the block ends without an error. It is built in
+    memory: HDF5 crashes the process at its end where a full disk has kept it from closing a file.
     """
     with atomic(path) as temporary:
-        try:
-            with h5py.File(temporary, "w", track_order=False) as file:
-                file.attrs["schema"] = schema
-                file.attrs["schema_version"] = version
-                file.attrs["creator"] = CREATOR
-                yield file
-        except RuntimeError as error:  # h5py reports a failed flush (a full disk) so
-            raise InputError(f"{path}: could not be written, the old content is untouched: {error}") from error
+        with h5py.File(temporary, "w", track_order=False, driver="core", backing_store=False) as file:
+            file.attrs["schema"] = schema
+            file.attrs["schema_version"] = version
+            file.attrs["creator"] = CREATOR
+            yield file
+            file.flush()
+            image = file.id.get_file_image()
+        temporary.write_bytes(image)
 
 
 def put(group: h5py.Group, name: str, array: np.ndarray, *, axes: str = "", compress: bool = True) -> None:

@@ -253,15 +253,15 @@ def _execute(request: Request, out: Path | None, report: bool, json: Path | None
         diagnoses = None
         if out is not None and report:
             diagnoses = diagnose_all(outcome, threads=request.threads, progress=bars)
-    if out is not None:
-        output.write(out, outcome, diagnoses)
-    if json is not None:
-        files.write_text(json, outcome.results.json())
     for note in outcome.results.notes:
         notice(note)
     for each in outcome.results.refused:
         notice(f"{each.method} at T = {each.steps} did not run: {each.reason}")
     _show(outcome.results)
+    if out is not None:
+        output.write(out, outcome, diagnoses)
+    if json is not None:
+        files.write_text(json, outcome.results.json())
 
 
 def _show(results: Results) -> None:

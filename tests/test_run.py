@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -478,25 +477,24 @@ def test_a_kill_while_writing_leaves_the_old_results(room, tmp_path):
     assert target.read_bytes() == before
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_leaves_the_old_results(room, tmp_path, monkeypatch):
-    target = tmp_path / "results.json"
-    refsnn(room / "learned.h5", "--steps", "1", "--json", target)
-    before = target.read_bytes()
-    write_text = Path.write_text
-
-    def full(path: Path, text: str, **options: object) -> int:
-        if path.suffix != ".part":
-            return write_text(path, text, **options)
-        with open("/dev/full", "w") as device:  # the kernel's own 'no space left on device'
-            return device.write(text) + os.write(device.fileno(), b"x")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    message = refused(room / "learned.h5", "--steps", "2", "--json", target)
-    assert "No space left" in message
-    assert str(target.name) in message
-    assert target.read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+def test_a_full_disk_leaves_the_old_files(room, tmp_path):
+    """The system refuses to write beyond some bytes, to HDF5 as to everything else."""
+    resource = pytest.importorskip("resource", reason="needs POSIX resource limits")
+    out = tmp_path / "out"
+    arguments = ["--out", out, "--no-report", "--method", "ecl"]
+    refsnn(room / "learned.h5", *arguments, "--steps", "1")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    done = subprocess.run(
+        [sys.executable, "-m", "refsnn.run", room / "learned.h5", *arguments, "--steps", "2"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    assert done.returncode == 2, done.stderr
+    assert "the old content is untouched" in done.stderr
+    assert str(out) in done.stderr
+    assert "ecl" in done.stdout  # what was measured is not lost
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_single_sigmoid_output_is_a_binary_classifier(tmp_path):
