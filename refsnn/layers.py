@@ -14,15 +14,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from refsnn.convert.ranges import Range
+from refsnn.convert.ranges import analyse
 from refsnn.errors import InputError
 from refsnn.geometry import Shape
 from refsnn.kernels import Events, KernelSet, Synapses, Workspace
-from refsnn.kernels.populations import accumulate_and_send, integrate_and_fire, window_maximum
+from refsnn.kernels.populations import accumulate_and_send, count_events, integrate_and_fire, window_maximum
 from refsnn.network import UNTIL_QUIET, Input, MaxPool, Network, Projection, Readout, Spiking
 
 CHUNK_BYTES = 1 << 20
 """Currents worked on at a time: they stay in the second-level cache between the synapses and the neurons."""
+
+ROW = 2048
+"""Neurons updated in one go, roughly: their membranes, counts and settings fit the first-level cache."""
 
 LONGEST_DRAIN = 4096
 """A population that still fires after so many steps without input has no cap and a hopeless membrane."""
@@ -78,11 +81,13 @@ class Link:
     Attributes:
         synapses: its packed weights.
         fan_out: ``(H, W) int64``: the synapses of one neuron of the source at each pixel.
+        weight: no event of 1 from every source at once changes a target by more, the sum-pool included.
     """
 
     projection: Projection
     synapses: Synapses
     fan_out: NDArray[np.int64]
+    weight: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -205,9 +210,67 @@ def connect(network: Network, kernels: KernelSet) -> dict[str, tuple[Link, ...]]
     links: dict[str, tuple[Link, ...]] = {}
     for projection in network.projections:
         source, target = spatial(network[projection.source].shape), spatial(network[projection.target].shape)
-        link = Link(projection, kernels.connect(projection, source, target), fan_out(projection, source, target))
+        link = Link(
+            projection,
+            kernels.connect(projection, source, target),
+            fan_out(projection, source, target),
+            _heaviest(projection),
+        )
         links[projection.target] = (*links.get(projection.target, ()), link)
     return links
+
+
+def _heaviest(projection: Projection) -> int:
+    """The largest sum of weight magnitudes of a target, times the window of the sum-pool."""
+    weights = projection.weights
+    magnitudes = np.abs(weights, dtype=np.int16 if weights.dtype == np.int8 else np.int64)
+    if projection.kind != "identity":
+        magnitudes = magnitudes.reshape(len(weights), -1).sum(axis=1, dtype=np.int64)
+    window = int(np.prod(projection.pool.kernel)) if projection.pool else 1
+    return int(magnitudes.max(initial=0)) * window
+
+
+def largest_currents(network: Network, links: dict[str, tuple[Link, ...]], steps: int) -> dict[str, int]:
+    """By population, a bound of a step's current, or with temporal separation of the accumulation.
+
+    Raises:
+        InputError: a current might not fit int32.
+    """
+    bounds = {}
+    for population in network.populations:
+        if not isinstance(population, Spiking | Readout):
+            continue
+        separated = population.schedule.separated
+        static = int(np.abs(population.bias.astype(np.int64)).max(initial=0))
+        moving = 0
+        for link in links.get(population.name, ()):
+            source = link.projection.source
+            if network.is_static(source):
+                sums = link.weight * int(np.abs(network.input.table.astype(np.int64)).max(initial=0))
+                if sums >= 2**31:  # in front of the shift, of which range analysis does not speak
+                    raise InputError(
+                        f"projection '{link.projection.label}': its sums need {sums.bit_length() + 1} bits, 32 are there; "
+                        "use fewer weight bits"
+                    )
+                static += sums
+            else:
+                moving += link.weight * (_largest_code(network, source, steps) if separated else 1)
+        times = population.schedule.levels(steps) if separated and population.schedule.base == 1 else 1
+        bounds[population.name] = moving + times * static
+    if max(bounds.values()) >= 2**31:
+        analyse(network, steps)  # proves that the sums fit after all, or refuses
+        bounds = {name: min(bound, 2**31) for name, bound in bounds.items()}
+    return bounds
+
+
+def _largest_code(network: Network, name: str, steps: int) -> int:
+    """The largest sum of a population's events, weighted in base 2."""
+    population = network[name]
+    if isinstance(population, MaxPool):
+        return _largest_code(network, population.source, steps)
+    if population.schedule.separated:
+        return population.schedule.levels(steps)
+    return steps + (network.drain if network.drain >= 0 else 2 * LONGEST_DRAIN)
 
 
 class Run:
@@ -216,7 +279,7 @@ class Run:
     Args:
         network: the network.
         links: of ``connect``.
-        ranges: of ``refsnn.convert.ranges.analyse`` for these steps.
+        largest: of ``largest_currents`` for these steps.
         steps: T.
         marks: the numbers of steps to report on: several only in rate schedules without drain.
         drain: drain steps of rate schedules.
@@ -227,7 +290,7 @@ class Run:
         self,
         network: Network,
         links: dict[str, tuple[Link, ...]],
-        ranges: dict[str, Range],
+        largest: dict[str, int],
         steps: int,
         marks: tuple[int, ...],
         drain: int,
@@ -235,7 +298,7 @@ class Run:
     ) -> None:
         self.network = network
         self.links = links
-        self.ranges = ranges
+        self.largest = largest
         self.steps = steps
         self.marks = marks
         self.drain = drain
@@ -302,8 +365,7 @@ class _Slice:
             running = np.cumsum(source.values, axis=1, dtype=np.int32)
             maxima = _maximum(population, running)
             train = np.diff(maxima, axis=1, prepend=np.int32(0)).astype(np.int8)
-            spikes = np.count_nonzero(train, axis=(0, 4)).reshape(train.shape[1], -1)
-            signal = Signal(values=train, steps=source.steps, spikes=spikes)
+            signal = Signal(values=train, steps=source.steps, spikes=_counted(train))
         self.signals[population.name] = signal
         self._record_source(population.name, population.shape)
 
@@ -345,14 +407,14 @@ class _Slice:
             for image in self._wanted_in(begin, end):
                 kept[image] = currents[image - begin].copy()
             neurons.run(currents, begin, end, self.workspace)
-        train, spikes, saturated = neurons.finish()
+        flat, saturated = neurons.finish()
+        train = flat.reshape(self.number, -1, height, width, channels)
+        spikes = _counted(train)
         if run.drain == UNTIL_QUIET:
             self.totals.drained = max(self.totals.drained, train.shape[1] - run.steps)
         else:
             self.totals.drained = run.drain
-        self.signals[population.name] = Signal(
-            values=train.reshape(self.number, -1, height, width, channels), steps=run.steps, spikes=spikes
-        )
+        self.signals[population.name] = Signal(values=train, steps=run.steps, spikes=spikes)
         self.totals.spikes[population.name] = self._at_marks(spikes.sum(axis=1))
         self.totals.saturations[population.name] = self._at_marks(saturated)
         self._count_synapses(population)
@@ -586,74 +648,83 @@ class _Chunks:
 
 
 class _Neurons:
-    """Neurons of a rate schedule and their growing train: ``(N, T', P, C)``."""
+    """Neurons of a rate schedule and their train ``(N, T', P, C)``, which grows where they run until quiet."""
 
     def __init__(self, population: Spiking, run: Run, number: int, length: int) -> None:
         channels, height, width = spatial(population.shape)
         self.population = population
-        self.length = length
+        self.shape = (height * width, channels)
         self.until_quiet = run.drain == UNTIL_QUIET
-        self.initial = population.initial_membrane
+        # A sum that provably fits int32 runs twice as fast.
+        largest = 1 << (run.network.membrane_bits - 1)
+        self.arithmetic = np.int32 if largest + run.largest[population.name] < 2**31 else np.int64
         self.limits = population.limits(run.steps)
         self.width = _width(run.network)
-        found = run.ranges[population.name]
-        current = max(-int(found.current_low.min()), int(found.current_high.max()))
-        # A sum that provably fits int32 runs twice as fast.
-        self.arithmetic = np.int32 if self.width[1] + 1 + current < 2**31 else np.int64
-        self.train = np.zeros((number, length, height * width, channels), np.int8)
-        self.spikes = np.zeros((length, height * width), np.int64)
+        pixels = next(n for n in range(max(1, ROW // channels), 0, -1) if self.shape[0] % n == 0)
+        self.row = pixels * channels
+        settings = population.threshold, population.negative_threshold, population.initial_membrane
+        self.neuron = tuple(np.tile(values, pixels) for values in settings)
+        self.length = length
+        self.train = np.empty((number, length, *self.shape), np.int8)
         self.saturated = np.zeros(length, np.int64)
 
     def run(self, currents: NDArray[np.int32], begin: int, end: int, workspace: Workspace) -> None:
-        pixels, channels = self.train.shape[2:]
+        """Run the images from ``begin`` to ``end`` through ``(N, T, H, W, C)`` currents, and on until they are quiet."""
         number, steps = currents.shape[:2]
-        size = number * pixels * channels
-        membrane = workspace.take("membrane", size, np.int32)[:size].reshape(number, pixels, channels)
-        count = workspace.take("count", size, np.int32)[:size].reshape(number, pixels, channels)
-        membrane[:] = self.initial
-        count.fill(0)
-        self._step(currents.reshape(number, steps, pixels, channels), membrane, count, 0, begin, end)
-        if self.until_quiet:
-            silence = np.zeros((number, 1, pixels, channels), np.int32)
-            step = steps
-            while self._step(silence, membrane, count, step, begin, end):
-                step += 1
-                self.length = max(self.length, step)
+        rows = (number, self.shape[0] * self.shape[1] // self.row, self.row)
+        size = int(np.prod(rows))
+        membrane = workspace.take("membrane", size, np.int32)[:size].reshape(rows)
+        count = workspace.take("count", size, np.int32)[:size].reshape(rows)
+        self._fire(currents.reshape(number, steps, *rows[1:]), membrane, count, 0, begin, end)
+        if not self.until_quiet:
+            return
+        silence = np.zeros((number, 1, *rows[1:]), np.int32)
+        step = steps
+        while True:
+            if step == self.train.shape[1]:
+                self._grow()
+            self._fire(silence, membrane, count, step, begin, end)
+            if not self.train[begin:end, step].any():
+                break
+            step += 1
+            self.length = max(self.length, step)
 
-    def _step(self, currents: Any, membrane: Any, count: Any, first: int, begin: int, end: int) -> int:
-        if first == self.train.shape[1]:
-            self._grow()
-        before = int(self.spikes[first].sum())
+    def _fire(self, currents: Any, membrane: Any, count: Any, first: int, begin: int, end: int) -> None:
+        part = self.train[begin:end]
         integrate_and_fire(
             currents,
             membrane,
             count,
-            (self.population.threshold, self.population.negative_threshold),
+            self.neuron,
             self.limits,
             self.width,
             self.arithmetic,
             first,
-            self.train[begin:end],
-            self.spikes,
+            part.reshape(*part.shape[:2], *currents.shape[2:]),
             self.saturated,
         )
-        return int(self.spikes[first].sum()) - before
 
     def _grow(self) -> None:
         steps = self.train.shape[1]
         if steps > LONGEST_DRAIN:
             raise InputError(
-                f"population '{self.population.name}' still fires after {steps} steps: give the drain a number of steps, "
-                "or the neurons a cap"
+                f"population '{self.population.name}' still fires after {steps} steps: "
+                "give the drain a number of steps, or the neurons a cap"
             )
         self.train = np.concatenate([self.train, np.zeros_like(self.train)], axis=1)
-        self.spikes = np.concatenate([self.spikes, np.zeros_like(self.spikes)])
         self.saturated = np.concatenate([self.saturated, np.zeros_like(self.saturated)])
 
-    def finish(self) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]:
-        """The train, contiguous, and the counters in each step; membranes may still clamp in the first quiet step."""
-        train = np.ascontiguousarray(self.train[:, : self.length])
-        return train, self.spikes[: self.length], self.saturated
+    def finish(self) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+        """The train, contiguous, and the saturations of each step; membranes may still clamp in the first quiet one."""
+        return np.ascontiguousarray(self.train[:, : self.length]), self.saturated
+
+
+def _counted(train: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The number of non-zero events in each step at each pixel of ``(N, T, H, W, C)`` maps: ``(T, P)``."""
+    number, steps, height, width, channels = train.shape
+    counts = np.zeros((steps, height * width), np.int64)
+    count_events(train.reshape(number, steps, height * width, channels), counts)
+    return counts
 
 
 def _width(network: Network) -> tuple[int, int]:

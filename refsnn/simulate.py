@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refsnn import kernels as kernel_sets
-from refsnn.convert.ranges import analyse
 from refsnn.errors import InputError
 from refsnn.kernels import Workspace
-from refsnn.layers import Activity, Link, Recorder, Run, Totals, connect
-from refsnn.network import UNTIL_QUIET, MaxPool, Network, Projection
+from refsnn.layers import Activity, Link, Recorder, Run, Totals, connect, largest_currents
+from refsnn.network import UNTIL_QUIET, MaxPool, Network
 
 __all__ = ["Activity", "Recorder", "Simulation", "simulate"]
 
@@ -103,7 +102,15 @@ def simulate(
     done = _Done(progress, len(groups))
     for marks in groups:
         begin = time.perf_counter()
-        run = Run(network, links, analyse(network, marks[-1]), marks[-1], marks, network.drain, _serialised(record))
+        run = Run(
+            network,
+            links,
+            largest_currents(network, links, marks[-1]),
+            marks[-1],
+            marks,
+            network.drain,
+            _serialised(record),
+        )
         totals = _merge(_run(run, images, batch, threads or _processors(), done))
         seconds = time.perf_counter() - begin
         results.update({mark: (totals, index, seconds) for index, mark in enumerate(marks)})
@@ -238,19 +245,3 @@ def _check(network: Network, images: NDArray[np.uint8], steps: tuple[int, ...], 
                     f"max-pool '{population.name}': a padding of {population.padding} leaves windows of {kernel} empty; "
                     "less padding than kernel was expected"
                 )
-    for projection in network.projections:
-        if network.is_static(projection.source):
-            _check_static(network, projection)
-
-
-def _check_static(network: Network, projection: Projection) -> None:
-    """The sum in front of the shift must fit int32 too; range analysis speaks of what follows it."""
-    largest = int(np.abs(network.input.table.astype(np.int64)).max(initial=0))
-    pooled = int(np.prod(projection.pool.kernel)) if projection.pool else 1
-    rows = np.abs(projection.weights.astype(np.int64))
-    weights = rows if projection.kind == "identity" else rows.reshape(len(rows), -1).sum(axis=1)
-    bits = int(weights.max(initial=0) * largest * pooled).bit_length() + 1
-    if bits >= 32:
-        raise InputError(
-            f"projection '{projection.label}': the sums need {bits} bits, 31 are there; use fewer weight bits"
-        )

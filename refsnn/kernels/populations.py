@@ -1,7 +1,6 @@
 """What every kernel set shares: neurons that integrate and fire or accumulate and send, and max-pools.
 
-The neuron's mathematics is inlined from ``refsnn.neurons``; here are only loops and counters. Arrays are
-``(N, T, P, C)``, P the pixels of a map.
+The neuron's mathematics is inlined from ``refsnn.neurons``; here are only loops and counters. P are a map's pixels.
 """
 
 from __future__ import annotations
@@ -9,51 +8,78 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from refsnn.kernels.vectors import WORD, nonzero_mask, population_count
 from refsnn.neurons import clamp, fire, send
 
 
 @numba.njit(cache=True, nogil=True)
 def integrate_and_fire(  # type: ignore[no-untyped-def]
-    currents, membrane, count, neuron, limits, width, arithmetic, first, train, spikes, saturated
+    currents, membrane, count, neuron, limits, width, arithmetic, first, train, saturated
 ):
-    """Run neurons through the steps of ``currents``; membranes and counts carry over from call to call.
+    """Run neurons through the steps of ``currents``, from the start or on from where an earlier call left them.
+
+    The neurons are cut into rows of equal length whose settings repeat (a few pixels of all channels): long rows, so
+    that the loop over one is worth entering, short enough for the first-level cache.
 
     Args:
-        currents: ``(N, T, P, C) int32``: the whole current of each step.
-        membrane, count: ``(N, P, C) int32``, read and written.
-        neuron: threshold and negative threshold, each ``(C,) int32``.
+        currents: ``(N, T, R, L) int32``: the whole current of each step.
+        membrane, count: ``(N, R, L) int32``, read (unless ``first`` is 0) and written.
+        neuron: threshold, negative threshold and initial membrane, each ``(L,) int32``.
         limits: ``(low, high)`` of ``refsnn.neurons.fire``.
         width: smallest and largest membrane.
         arithmetic: the integer type in which ``membrane + current`` is exact: ``np.int32`` or ``np.int64``.
         first: the step of the train that ``currents`` begin with.
-        train: ``(N, T', P, C) int8``: receives the spikes.
-        spikes: ``(T', P) int64``: the spikes' number is added.
+        train: ``(N, T', R, L) int8``: receives the spikes.
         saturated: ``(T',) int64``: the number of clamped membranes is added.
     """
-    threshold, negative_threshold = neuron
+    threshold, negative_threshold, initial = neuron
     low = np.int32(limits[0])
     high = np.int32(limits[1])
     smallest = arithmetic(width[0])
     largest = arithmetic(width[1])
-    images, steps, pixels, channels = currents.shape
+    images, steps, rows, length = currents.shape
     for image in range(images):
-        for pixel in range(pixels):
+        for row in range(rows):
+            if first == 0:
+                for i in range(length):
+                    membrane[image, row, i] = initial[i]
+                    count[image, row, i] = 0
             for step in range(steps):
-                fired = np.int32(0)
                 clamped = np.int32(0)
-                for c in range(channels):
-                    total = arithmetic(
-                        arithmetic(membrane[image, pixel, c]) + arithmetic(currents[image, step, pixel, c])
-                    )
+                for i in range(length):
+                    v = arithmetic(membrane[image, row, i])
+                    total = arithmetic(v + arithmetic(currents[image, step, row, i]))
                     u = clamp(total, smallest, largest)
-                    spike = np.int32(fire(u, count[image, pixel, c], threshold[c], negative_threshold[c], low, high))
-                    membrane[image, pixel, c] = np.int32(u) - np.int32(spike * threshold[c])
-                    count[image, pixel, c] = np.int32(count[image, pixel, c] + spike)
-                    train[image, first + step, pixel, c] = spike
-                    fired += np.int32(spike != 0)
-                    clamped += np.int32(u != total)
-                spikes[first + step, pixel] += fired
+                    n = count[image, row, i]
+                    spike = np.int32(fire(u, n, threshold[i], negative_threshold[i], low, high))
+                    membrane[image, row, i] = np.int32(u) - np.int32(spike * threshold[i])
+                    count[image, row, i] = np.int32(n + spike)
+                    train[image, first + step, row, i] = spike
+                    clamped = np.int32(clamped + np.int32(u != total))  # an int64 would halve the vectors
                 saturated[first + step] += clamped
+
+
+@numba.njit(cache=True, nogil=True)
+def count_events(train, counts):  # type: ignore[no-untyped-def]
+    """Add the number of non-zero ternary events of each pixel to ``counts``.
+
+    Args:
+        train: ``(N, T, P, C) int8``.
+        counts: ``(T, P) int64``.
+    """
+    address = train.ctypes.data
+    images, steps, pixels, channels = train.shape
+    for image in range(images):
+        for step in range(steps):
+            for pixel in range(pixels):
+                at = ((image * steps + step) * pixels + pixel) * channels
+                found = 0
+                whole = channels // WORD * WORD
+                for channel in range(0, whole, WORD):
+                    found += population_count(nonzero_mask(address + at + channel))
+                for channel in range(whole, channels):
+                    found += train[image, step, pixel, channel] != 0
+                counts[step, pixel] += found
 
 
 @numba.njit(cache=True, nogil=True)

@@ -21,8 +21,8 @@ LANES = 32
 WORD = 64
 """Channels in one word of ``signs``."""
 
-COPIED = 16
-"""``shifted_copy`` writes whole vectors of so many entries: room that must follow source and destination."""
+COPIED = 64
+"""``shifted_copy`` works on so many entries at a time: room that must follow source and destination."""
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
@@ -120,20 +120,23 @@ def _chunks(builder: ir.IRBuilder, count: ir.Value, chunk: ir.Value) -> ir.Value
 
 @intrinsic  # type: ignore[untyped-decorator]
 def shifted_copy(context: Any, source: Any, target: Any, count: Any, shift: Any, scale: Any) -> Any:
-    """``target[i] = (source[i] + shift) * scale`` for ``count`` int32 at two addresses.
+    """``target[i] = (source[i] + shift) << scale`` for ``count`` int32 at two addresses.
 
-    Whole vectors of ``COPIED`` are read and written, so up to ``COPIED - 1`` entries past the end are touched.
+    ``COPIED`` entries are read and written at a time, so up to ``COPIED - 1`` past the end are touched: lists of like
+    lengths then take the same path through the code, which the processor predicts.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         source, target, count, shift, scale = arguments
-        vector = _vector(_I32, COPIED)
-        shifts = _splat(builder, builder.trunc(shift, _I32), COPIED)
-        scales = _splat(builder, builder.trunc(scale, _I32), COPIED)
+        lanes = 16
+        shifts = _splat(builder, builder.trunc(shift, _I32), lanes)
+        scales = _splat(builder, builder.trunc(scale, _I32), lanes)
         with cgutils.for_range(builder, _chunks(builder, count, ir.Constant(_I64, COPIED)), intp=_I64) as loop:
-            entries = _load(builder, _offset(builder, source, loop.index, 4 * COPIED), vector, 4)
-            moved = builder.mul(builder.add(entries, shifts), scales)
-            _store(builder, moved, _offset(builder, target, loop.index, 4 * COPIED), 4)
+            for part in range(0, 4 * COPIED, 4 * lanes):
+                at = builder.add(builder.mul(loop.index, ir.Constant(_I64, 4 * COPIED)), ir.Constant(_I64, part))
+                entries = _load(builder, builder.add(source, at), _vector(_I32, lanes), 4)
+                moved = builder.shl(builder.add(entries, shifts), scales)
+                _store(builder, moved, builder.add(target, at), 4)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), generate
@@ -157,6 +160,9 @@ positive_mask = _make_sign_mask(">")
 negative_mask = _make_sign_mask("<")
 """Bit i of the result: whether the i-th of the 64 int8 at an address is negative."""
 
+nonzero_mask = _make_sign_mask("!=")
+"""Bit i of the result: whether the i-th of the 64 int8 at an address is not 0."""
+
 
 @intrinsic  # type: ignore[untyped-decorator]
 def trailing_zeros(context: Any, word: Any) -> Any:
@@ -164,5 +170,15 @@ def trailing_zeros(context: Any, word: Any) -> Any:
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.intp(types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def population_count(context: Any, word: Any) -> Any:
+    """The number of set bits of a uint64."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
 
     return types.intp(types.uint64), generate
