@@ -59,7 +59,7 @@ def read(path: Path) -> NDArray[np.uint8]:
             f"{path}: holds {len(data) - start} bytes of data, its header {shape} says {expected}; "
             "download or copy it again"
         )
-    return np.frombuffer(data, np.uint8, expected, start).reshape(shape)
+    return np.frombuffer(data, np.uint8, expected, start).reshape(shape).copy()  # the buffer's own is read-only
 
 
 def read_pair(path: Path) -> Dataset:

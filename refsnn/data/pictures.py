@@ -52,7 +52,7 @@ def read(tree: Tree) -> tuple[Dataset, Dataset | None] | None:
 
     def dataset(split: str) -> Dataset:
         return Dataset(
-            images=np.stack([decoded[path] for path, _ in splits[split]]),
+            images=np.ascontiguousarray([decoded[path] for path, _ in splits[split]]),
             labels=np.array([label for _, label in splits[split]], np.int64),
             class_names=tuple(classes),
             name=name,

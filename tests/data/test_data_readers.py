@@ -32,6 +32,8 @@ def labels(count, classes=10):
 
 def check(data, expected_images, expected_labels):
     assert data.images.dtype == np.uint8
+    assert data.images.flags.c_contiguous
+    assert data.images.flags.writeable
     np.testing.assert_array_equal(data.images, expected_images)
     if expected_labels is None:
         assert data.labels is None
