@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from refsnn.convert.ranges import analyse
 from refsnn.errors import InputError
 from refsnn.geometry import Shape
 from refsnn.kernels import Events, KernelSet, Synapses, Workspace
 from refsnn.kernels.populations import accumulate_and_send, count_events, integrate_and_fire, window_maximum
 from refsnn.network import UNTIL_QUIET, Input, MaxPool, Network, Projection, Readout, Spiking
+from refsnn.ranges import analyse
 
 CHUNK_BYTES = 1 << 20
 """Currents worked on at a time: they stay in the second-level cache between the synapses and the neurons."""

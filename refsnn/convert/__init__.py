@@ -14,11 +14,11 @@ from refsnn.convert.calibration import Calibration
 from refsnn.convert.lower import RealPopulation, lower
 from refsnn.convert.normalise import normalise
 from refsnn.convert.quantise import Quantised, quantise
-from refsnn.convert.ranges import INT32_BITS, Range, analyse
 from refsnn.convert.settings import METHODS, Settings, preset
 from refsnn.convert.thresholds import choose, is_learned
 from refsnn.errors import InputError, WidthError
 from refsnn.network import Network
+from refsnn.ranges import INT32_BITS, Range, analyse
 
 __all__ = [
     "METHODS",
