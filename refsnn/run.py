@@ -20,8 +20,8 @@ Value = TypeVar("Value")
 HELP = """
 Convert a trained network to an exact integer spiking network, and measure it.
 
-WEIGHTS is a Keras model saved with its architecture (.h5, .keras), a
-refsnn-ann file, or an integer network that refsnn wrote.
+WEIGHTS is a Keras model saved with its architecture (.h5, .keras), a NIR
+graph, a refsnn-ann file, or an integer network that refsnn wrote.
 
 [bold]Examples[/bold]
   refsnn run examples/fashion_resnet8.h5 --out out
