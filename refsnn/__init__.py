@@ -9,9 +9,9 @@ In a few lines::
     result = refsnn.simulate(network, model.test, steps=4)    # logits, predictions, counters
     print((result.predictions[0] == model.test.labels).mean())
 
-``refsnn.convert`` and ``refsnn.simulate`` are packages with everything else about conversion and simulation in them, and
-can be called all the same, which calls the function of the same name in ``refsnn.api``. Nothing heavy is imported before
-it is used.
+``refsnn.convert`` and ``refsnn.simulate`` are packages with everything else about conversion and simulation in them,
+and can be called all the same, which calls the function of the same name in ``refsnn.api``. Nothing heavy is imported
+before it is used.
 """
 
 from __future__ import annotations
