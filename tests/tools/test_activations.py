@@ -54,7 +54,7 @@ def test_gradients(bound, levels):
 def test_learned_clip(bound):
     x, clip = inputs(bound), activations.Clip(bound).double()
     y = clip(x)
-    np.testing.assert_array_equal(y.detach().numpy(), np.clip(x.detach(), 0, bound))
+    np.testing.assert_array_equal(y.detach().numpy(), np.clip(x.detach().numpy(), 0, bound))
     y.sum().backward()
     assert clip.bound.grad == (x > bound).sum()
 

@@ -44,7 +44,7 @@ def test_digits_are_bytes_and_split_once(digits):
 
 def test_command(tmp_path, digits):
     out = tmp_path / "weights.h5"
-    arguments = "--data digits --network cnn --width 8 --epochs 4 --batch 32 --mean 0.25 --std 0.5 --test-images 100"
+    arguments = "--data digits --network cnn --width 8 --epochs 4 --batch 32 --mean 0.25 --std 0.5 --test-images 100 --threads 1"
     application = typer.Typer()
     application.command()(train.main)
     result = CliRunner().invoke(application, [*arguments.split(), "--calibration-images", "20", "--out", str(out)])
