@@ -44,10 +44,11 @@ def test_digits_are_bytes_and_split_once(digits):
 
 def test_command(tmp_path, digits):
     out = tmp_path / "weights.h5"
-    arguments = "--data digits --network cnn --width 8 --epochs 4 --batch 32 --mean 0.25 --std 0.5 --test-images 100 --threads 1"
+    training = "--data digits --network cnn --width 8 --epochs 4 --batch 32 --mean 0.25 --std 0.5 --threads 1".split()
+    stored = "--test-images 100 --calibration-images 20".split()
     application = typer.Typer()
     application.command()(train.main)
-    result = CliRunner().invoke(application, [*arguments.split(), "--calibration-images", "20", "--out", str(out)])
+    result = CliRunner().invoke(application, [*training, *stored, "--out", str(out)])
     assert result.exit_code == 0, result.output
     model = project.read(out)
     np.testing.assert_array_equal(model.test.images, digits.test.images[:100])
