@@ -44,11 +44,11 @@ def test_digits_are_bytes_and_split_once(digits):
 
 def test_command(tmp_path, digits):
     out = tmp_path / "weights.h5"
-    training = "--data digits --network cnn --width 8 --epochs 4 --batch 32 --mean 0.25 --std 0.5 --threads 1".split()
-    stored = "--test-images 100 --calibration-images 20".split()
+    training = "--data digits --network cnn --width 8 --epochs 4 --batch 32 --mean 0.25 --std 0.5 --threads 1"
+    stored = "--test-images 100 --calibration-images 20"
     application = typer.Typer()
     application.command()(train.main)
-    result = CliRunner().invoke(application, [*training, *stored, "--out", str(out)])
+    result = CliRunner().invoke(application, [*training.split(), *stored.split(), "--out", str(out)])
     assert result.exit_code == 0, result.output
     model = project.read(out)
     np.testing.assert_array_equal(model.test.images, digits.test.images[:100])
