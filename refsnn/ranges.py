@@ -127,15 +127,13 @@ def _spiking_events(network: Network, population: Spiking, found: Range, steps: 
 def _integrate(network: Network, population: Spiking | Readout, events: dict[str, _Events], steps: int) -> Range:
     channels = population.shape[0]
     schedule = population.schedule
+    times = 1 if schedule.base == 2 else steps
     low, high, sum_low, sum_high = (np.zeros(channels, np.int64) for _ in range(4))
     for projection in network.incoming(population.name):
         source = events[projection.source]
-        static = network.is_static(projection.source)
         step = _sums(projection, source.low, source.high, channels)
         whole = _sums(projection, source.sum_low, source.sum_high, channels)
-        if static and projection.shift is not None:
-            step = _shifted(projection, step, channels)
-            times = 1 if schedule.base == 2 else steps
+        if network.is_static(projection.source):  # the shift comes before the sum over the steps
             whole = (times * step[0], times * step[1])
         low += step[0]
         high += step[1]
@@ -143,7 +141,6 @@ def _integrate(network: Network, population: Spiking | Readout, events: dict[str
         sum_high += whole[1]
     flat = population.bias.reshape(channels, -1).astype(np.int64)
     bias_low, bias_high = flat.min(axis=1), flat.max(axis=1)
-    times = 1 if schedule.base == 2 else steps
     total_low, total_high = sum_low + times * bias_low, sum_high + times * bias_high
     if isinstance(population, Readout):
         current = (total_low, total_high) if schedule.separated else (low + bias_low, high + bias_high)
@@ -153,8 +150,9 @@ def _integrate(network: Network, population: Spiking | Readout, events: dict[str
         return Range(
             current_low=total_low,
             current_high=total_high,
-            membrane_low=initial + np.minimum(total_low, 0),
-            membrane_high=initial + np.maximum(total_high, 0),
+            # Sending ends with the remainder of a floor division, 0 .. threshold - 1.
+            membrane_low=np.minimum(initial + np.minimum(total_low, 0), 0),
+            membrane_high=np.maximum(initial + np.maximum(total_high, 0), population.threshold - 1),
         )
     step_low, step_high = low + bias_low, high + bias_high
     membrane_low, membrane_high = _rate_membrane(network, population, step_low, step_high, steps)
@@ -163,12 +161,9 @@ def _integrate(network: Network, population: Spiking | Readout, events: dict[str
     if membrane_low is None or membrane_high is None:
         membrane_low = np.minimum(initial + np.minimum(total_low, sum_low), -span)
         membrane_high = np.maximum(initial + np.maximum(total_high, sum_high), span + population.threshold)
-    return Range(
-        current_low=np.minimum(step_low, low),
-        current_high=np.maximum(step_high, high),
-        membrane_low=membrane_low,
-        membrane_high=membrane_high,
-    )
+    if network.drain:  # steps without bias
+        step_low, step_high = np.minimum(step_low, low), np.maximum(step_high, high)
+    return Range(current_low=step_low, current_high=step_high, membrane_low=membrane_low, membrane_high=membrane_high)
 
 
 def _rate_membrane(
@@ -198,30 +193,26 @@ def _sums(projection: Projection, low: Bounds, high: Bounds, channels: int) -> t
     low, high = low * windows, high * windows
     weights = projection.weights.astype(np.int64)
     if projection.kind == "identity":
-        rows = np.stack([np.minimum(weights * low, weights * high), np.maximum(weights * low, weights * high)])
+        rows = np.sort(np.stack([weights * low, weights * high]), axis=0)
     else:
         positive, negative = np.maximum(weights, 0), np.minimum(weights, 0)
         if projection.kind == "dense":
             size = weights.shape[1] // len(low)
             low, high = np.repeat(low, size), np.repeat(high, size)
-            per_target = np.stack([positive @ low + negative @ high, positive @ high + negative @ low])
-            return per_target[0].reshape(channels, -1).min(axis=1), per_target[1].reshape(channels, -1).max(axis=1)
-        outputs, per_group = weights.shape[:2]
-        group = np.repeat(np.arange(projection.groups), outputs // projection.groups)
-        lows, highs = low.reshape(-1, per_group)[group], high.reshape(-1, per_group)[group]
-        up, down = positive.sum(axis=(2, 3)), negative.sum(axis=(2, 3))
-        rows = np.stack([(up * lows + down * highs).sum(axis=1), (up * highs + down * lows).sum(axis=1)])
+            rows = np.stack([positive @ low + negative @ high, positive @ high + negative @ low])
+        else:
+            outputs, per_group = weights.shape[:2]
+            group = np.repeat(np.arange(projection.groups), outputs // projection.groups)
+            low, high = low.reshape(-1, per_group)[group], high.reshape(-1, per_group)[group]
+            up, down = positive.sum(axis=(2, 3)), negative.sum(axis=(2, 3))
+            rows = np.stack([(up * low + down * high).sum(axis=1), (up * high + down * low).sum(axis=1)])
+    if projection.shift is not None:
+        shift = projection.shift.astype(np.int64)
+        rows = (rows + ((np.int64(1) << shift) >> 1)) >> shift
     result = np.zeros((2, channels), np.int64)
-    result[:, projection.channel : projection.channel + rows.shape[1]] = rows
-    return result[0], result[1]
-
-
-def _shifted(projection: Projection, bounds: tuple[Bounds, Bounds], channels: int) -> tuple[Bounds, Bounds]:
-    assert projection.shift is not None
-    shift = np.zeros(channels, np.int64)
     if projection.kind == "dense":
-        shift[:] = projection.shift.reshape(channels, -1)[:, 0]
+        by_channel = rows.reshape(2, channels, -1)
+        result[0], result[1] = by_channel[0].min(axis=1), by_channel[1].max(axis=1)
     else:
-        shift[projection.channel : projection.channel + len(projection.shift)] = projection.shift
-    half = (np.int64(1) << shift) >> 1
-    return (bounds[0] + half) >> shift, (bounds[1] + half) >> shift
+        result[:, projection.channel : projection.channel + rows.shape[1]] = rows
+    return result[0], result[1]
