@@ -37,17 +37,9 @@ def cells(shape):
 
 
 def matrix(projection: Projection, source, target):
-    """All synapses of a projection: weights ``(targets, sources) int64`` and the synapses of each source ``(sources,)``."""
+    """All synapses of a projection: weights ``(targets, sources) int64``, and how many each source has."""
     pool = projection.pool
     pooled = pool.output(source) if pool else source
-    channels = np.arange(source[0])
-    pools = np.zeros((*pooled, *source), np.int64)
-    for y, x in product(*map(range, pooled[1:])):
-        for i, j in product(*map(range, pool.kernel if pool else (1, 1))):
-            sy = y * pool.stride[0] - pool.padding[0] + i if pool else y
-            sx = x * pool.stride[1] - pool.padding[2] + j if pool else x
-            if 0 <= sy < source[1] and 0 <= sx < source[2]:
-                pools[channels, y, x, channels, sy, sx] += 1
     weights = np.zeros((*target, *pooled), np.int64)
     exists = np.zeros_like(weights)
     if projection.kind == "dense":
@@ -71,18 +63,30 @@ def matrix(projection: Projection, source, target):
                     at = projection.channel + o, y, x, slice(first, first + depth), sy, sx
                     weights[at] = projection.weights[o, :, i, j]
                     exists[at] = 1
-    shape = int(np.prod(target)), int(np.prod(pooled))
-    pools = pools.reshape(shape[1], -1)
-    return weights.reshape(shape) @ pools, (exists.reshape(shape) @ pools).sum(axis=0)
+    weights = weights.reshape(int(np.prod(target)), -1)
+    number = exists.reshape(weights.shape).sum(axis=0)
+    if pool is None:
+        return weights, number
+    pools = np.zeros((*pooled, *source), np.int64)
+    channels = np.arange(source[0])
+    for y, x, i, j in product(*map(range, pooled[1:]), *map(range, pool.kernel)):
+        sy, sx = y * pool.stride[0] - pool.padding[0] + i, x * pool.stride[1] - pool.padding[2] + j
+        if 0 <= sy < source[1] and 0 <= sx < source[2]:
+            pools[channels, y, x, channels, sy, sx] += 1
+    pools = pools.reshape(len(number), -1)
+    return weights @ pools, number @ pools
 
 
 def shifted(projection: Projection, sums, target):
-    """The rounding shift of each output channel; ``sums`` is ``(N, targets)``."""
+    """The rounding shift of each row of weights; ``sums`` is ``(..., targets)``."""
     if projection.shift is None:
         return sums
     shift = np.zeros(target, np.int64)
-    for c, s in enumerate(projection.shift):
-        shift[projection.channel + c] = s
+    if projection.kind == "dense":
+        shift[:] = projection.shift.reshape(target)
+    else:
+        for c, s in enumerate(projection.shift):
+            shift[projection.channel + c] = s
     shift = shift.reshape(-1)
     return (sums + ((1 << shift) >> 1)) >> shift
 
@@ -247,16 +251,9 @@ class Twin:
         n = [0] * len(v)
         train, before = [], []
         saturated = 0
-        t = 0
-        while True:
-            if t < len(currents):
-                current = currents[t]
-            elif drain == UNTIL_QUIET and any(train[-1]):
-                current = np.zeros(len(v), np.int64)
-            elif drain == UNTIL_QUIET and t == len(currents):
-                current = np.zeros(len(v), np.int64)
-            else:
-                break
+        silence = np.zeros(len(v), np.int64)
+        while len(train) < len(currents) or (drain == UNTIL_QUIET and (len(train) == len(currents) or any(train[-1]))):
+            current = currents[len(train)] if len(train) < len(currents) else silence
             row, us = [], []
             for i in range(len(v)):
                 exact = v[i] + int(current[i])
@@ -269,19 +266,18 @@ class Twin:
                 us.append(u)
             train.append(row)
             before.append(us)
-            t += 1
         self._keep(population, np.array(train), np.array(before), currents, saturated, result)
 
     def _keep(self, population, train, before, currents, saturated, result):
         result.trains[population.name] = train
         result.befores[population.name] = before
-        result.currents[population.name] = np.array(currents)
+        result.currents[population.name] = np.array(currents, np.int64).reshape(len(currents), train.shape[1])
         result.spikes[population.name] = int(np.abs(train).sum())
         result.saturations[population.name] = saturated
 
 
 def quantised_ann(network: Network, images, steps: int):
-    """The integer ANN that a drained dual or a separated network equals: ``clip((S + v0) // threshold)`` layer by layer.
+    """The integer ANN that a drained or a separated network equals: ``clip((S + v0) // threshold)`` layer by layer.
 
     Counts (base 1) or codes (base 2) go from layer to layer; nothing here knows of time. Returns the readout's sums
     ``(N, *shape)``; membranes must be wide enough not to saturate.

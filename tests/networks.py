@@ -111,8 +111,7 @@ class Builder:
             size = window_output(inside[1:], kernel, stride, padding, dilation) if len(inside) == 3 else ()
             shape = shape or (max(outputs, groups), *size)
         if self.static(source) and self.some(True, False):
-            number = len(extra["weights"]) if kind != "dense" or len(shape) == 1 else shape[0]
-            extra["shift"] = self.random.integers(0, 9, number).astype(np.int32)
+            extra["shift"] = self.random.integers(0, 9, len(extra["weights"])).astype(np.int32)
         return Projection(**extra), shape
 
     def spiking(self, name, shape):

@@ -1,8 +1,8 @@
 """The simulator's arithmetic made fast: one file a kernel set, chosen at run time. All sets give the same integers.
 
-A kernel set is a module here with ``available()`` and ``connect()`` (see ``KernelSet``): the synapses are where the time
-goes and where instruction sets differ. What every set shares is in ``populations``. A kernel sees weights, events and
-currents, never the name of a method.
+A kernel set is a module here with ``available()`` and ``connect()`` (see ``KernelSet``): the synapses are where the
+time goes and where instruction sets differ. What every set shares is in ``populations``. A kernel sees weights, events
+and currents, never the name of a method.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Synapses(Protocol):
         """Add what the projection makes of the source's events to the target's currents.
 
         Args:
-            events: ``(N, T, H, W, C)``, contiguous: ternary int8, or graded int32. A ``(C,)`` population is ``(C, 1, 1)``.
+            events: ``(N, T, H, W, C)``, contiguous: ternary int8, or graded int32. ``(C,)`` is ``(C, 1, 1)``.
             largest: no event's magnitude exceeds this.
             currents: ``(N, T, H, W, C) int32`` of the whole target, contiguous, with ``SLACK`` writable entries behind.
             workspace: of the calling thread.

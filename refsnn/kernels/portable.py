@@ -121,7 +121,7 @@ class Gathered:
             offsets = workspace.take("offsets", taps * block.depth + COPIED, np.int32)
             size = (*inside[:2], block.depth)
             if maps.dtype == np.int8:
-                _gather_signs(*listed, size, self.window, block.weights, block.vectors, offsets, sums, block.target)
+                _gather_signs(listed, size, self.window, block.weights, block.vectors, offsets, sums, block.target)
             else:
                 chunk = EXACT // max(largest, 1)
                 wide = chunk < SHORTEST_CHUNK
@@ -129,7 +129,7 @@ class Gathered:
                 kind = block.vectors + WIDE * wide
                 length = offsets.size if wide else chunk
                 _gather_graded(
-                    *listed, size, self.window, block.weights, kind, length, offsets, factors, sums, block.target
+                    listed, size, self.window, block.weights, kind, length, offsets, factors, sums, block.target
                 )
 
 
@@ -218,7 +218,7 @@ def _channelwise(projection: Projection, source: Shape) -> Channelwise:
     return Channelwise(window, weights, outputs // source[0], projection.channel)
 
 
-def _blocks(rows: NDArray[np.int8], source: int, depth: int, target: int) -> Iterator[Block]:
+def _blocks(rows: NDArray[Any], source: int, depth: int, target: int) -> Iterator[Block]:
     first = 0
     while first < rows.shape[1]:
         left = -(-(rows.shape[1] - first) // LANES)
@@ -372,13 +372,14 @@ _wide_8, _wide_4, _wide_2, _wide_1 = (make_gather(vectors, graded=True, wide=Tru
 
 @numba.njit(cache=True, nogil=True)
 def _gather_signs(  # type: ignore[no-untyped-def]
-    plus, plus_starts, minus, minus_starts, size, window, weights, vectors, offsets, currents, target
+    listed, size, window, weights, vectors, offsets, currents, target
 ):
+    plus, plus_starts, minus, minus_starts = listed
     frames, height, width, depth = currents.shape
     pixels = size[0] * size[1]
     scale = trailing_zeros(np.uint64(weights.shape[1]))
     at = weights.ctypes.data
-    listed = offsets.ctypes.data
+    events = offsets.ctypes.data
     for frame in range(frames):
         signs = 1 + (minus_starts[(frame + 1) * pixels] > minus_starts[frame * pixels])
         for y in range(height):
@@ -391,23 +392,24 @@ def _gather_signs(  # type: ignore[no-untyped-def]
                         count = _collect(minus, minus_starts, offsets, frame, y, x, size, window, 1, scale)
                     factor = 1 - 2 * sign
                     if vectors == 8:
-                        _signs_8(listed, listed, count, EXACT, factor, at, out)
+                        _signs_8(events, events, count, EXACT, factor, at, out)
                     elif vectors == 4:
-                        _signs_4(listed, listed, count, EXACT, factor, at, out)
+                        _signs_4(events, events, count, EXACT, factor, at, out)
                     elif vectors == 2:
-                        _signs_2(listed, listed, count, EXACT, factor, at, out)
+                        _signs_2(events, events, count, EXACT, factor, at, out)
                     else:
-                        _signs_1(listed, listed, count, EXACT, factor, at, out)
+                        _signs_1(events, events, count, EXACT, factor, at, out)
 
 
 @numba.njit(cache=True, nogil=True)
 def _gather_graded(  # type: ignore[no-untyped-def]
-    rows, values, starts, size, window, weights, kind, chunk, offsets, factors, currents, target
+    listed, size, window, weights, kind, chunk, offsets, factors, currents, target
 ):
+    rows, values, starts = listed
     frames, height, width, depth = currents.shape
     scale = trailing_zeros(np.uint64(weights.shape[1]))
     at = weights.ctypes.data
-    listed = offsets.ctypes.data
+    events = offsets.ctypes.data
     graded = factors.ctypes.data
     for frame in range(frames):
         for y in range(height):
@@ -416,21 +418,21 @@ def _gather_graded(  # type: ignore[no-untyped-def]
                 count = _collect(rows, starts, offsets, frame, y, x, size, window, 1, scale)
                 _collect(values, starts, factors, frame, y, x, size, window, 0, 0)
                 if kind == 8:
-                    _graded_8(listed, graded, count, chunk, 1, at, out)
+                    _graded_8(events, graded, count, chunk, 1, at, out)
                 elif kind == 4:
-                    _graded_4(listed, graded, count, chunk, 1, at, out)
+                    _graded_4(events, graded, count, chunk, 1, at, out)
                 elif kind == 2:
-                    _graded_2(listed, graded, count, chunk, 1, at, out)
+                    _graded_2(events, graded, count, chunk, 1, at, out)
                 elif kind == 1:
-                    _graded_1(listed, graded, count, chunk, 1, at, out)
+                    _graded_1(events, graded, count, chunk, 1, at, out)
                 elif kind == WIDE + 8:
-                    _wide_8(listed, graded, count, chunk, 1, at, out)
+                    _wide_8(events, graded, count, chunk, 1, at, out)
                 elif kind == WIDE + 4:
-                    _wide_4(listed, graded, count, chunk, 1, at, out)
+                    _wide_4(events, graded, count, chunk, 1, at, out)
                 elif kind == WIDE + 2:
-                    _wide_2(listed, graded, count, chunk, 1, at, out)
+                    _wide_2(events, graded, count, chunk, 1, at, out)
                 else:
-                    _wide_1(listed, graded, count, chunk, 1, at, out)
+                    _wide_1(events, graded, count, chunk, 1, at, out)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -7,7 +7,6 @@ plain integers (``array.ctypes.data``): the caller keeps the arrays alive and an
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -23,6 +22,8 @@ WORD = 64
 
 COPIED = 64
 """``shifted_copy`` works on so many entries at a time: room that must follow source and destination."""
+
+_stack_slot: Any = cgutils.alloca_once
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
@@ -53,7 +54,7 @@ def _offset(builder: ir.IRBuilder, base: ir.Value, index: ir.Value, size: int) -
     return builder.add(base, builder.mul(index, ir.Constant(_I64, size)))
 
 
-def make_gather(vectors: int, *, graded: bool = False, wide: bool = False) -> Callable[..., None]:
+def make_gather(vectors: int, *, graded: bool = False, wide: bool = False) -> Any:
     """Build the inner loop of the event-driven gather, for a block of ``32 * vectors`` output channels.
 
     The intrinsic ``gather(offsets, values, count, chunk, sign, weights, currents)`` does, for every listed event e,
@@ -68,7 +69,7 @@ def make_gather(vectors: int, *, graded: bool = False, wide: bool = False) -> Ca
     - ``currents``: address of ``32 * vectors`` int32.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def gather(
         context: Any, offsets: Any, values: Any, count: Any, chunk: Any, sign: Any, weights: Any, currents: Any
     ) -> Any:
@@ -76,7 +77,7 @@ def make_gather(vectors: int, *, graded: bool = False, wide: bool = False) -> Ca
             offsets, values, count, chunk, sign, weights, currents = arguments
             lane = _I32 if wide else _I16
             vector, total = _vector(lane), _vector(_I32)
-            accumulators = [cgutils.alloca_once(builder, vector) for _ in range(vectors)]
+            accumulators = [_stack_slot(builder, vector) for _ in range(vectors)]
             minus = builder.icmp_signed("<", sign, ir.Constant(_I64, 0))
 
             with cgutils.for_range(builder, _chunks(builder, count, chunk), intp=_I64) as chunks:
@@ -110,7 +111,7 @@ def make_gather(vectors: int, *, graded: bool = False, wide: bool = False) -> Ca
 
         return types.void(*[types.intp] * 7), generate
 
-    return gather  # type: ignore[no-any-return]
+    return gather
 
 
 def _chunks(builder: ir.IRBuilder, count: ir.Value, chunk: ir.Value) -> ir.Value:
@@ -118,14 +119,7 @@ def _chunks(builder: ir.IRBuilder, count: ir.Value, chunk: ir.Value) -> ir.Value
     return builder.sdiv(rounded, chunk)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def shifted_copy(context: Any, source: Any, target: Any, count: Any, shift: Any, scale: Any) -> Any:
-    """``target[i] = (source[i] + shift) << scale`` for ``count`` int32 at two addresses.
-
-    ``COPIED`` entries are read and written at a time, so up to ``COPIED - 1`` past the end are touched: lists of like
-    lengths then take the same path through the code, which the processor predicts.
-    """
-
+def _shifted_copy(context: Any, source: Any, target: Any, count: Any, shift: Any, scale: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         source, target, count, shift, scale = arguments
         lanes = 16
@@ -142,8 +136,8 @@ def shifted_copy(context: Any, source: Any, target: Any, count: Any, shift: Any,
     return types.void(*[types.intp] * 5), generate
 
 
-def _make_sign_mask(comparison: str) -> Callable[..., int]:
-    @intrinsic  # type: ignore[untyped-decorator]
+def _make_mask(comparison: str) -> Any:
+    @intrinsic
     def mask(context: Any, address: Any) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             vector = _vector(_I8, WORD)
@@ -152,33 +146,41 @@ def _make_sign_mask(comparison: str) -> Callable[..., int]:
 
         return types.uint64(types.intp), generate
 
-    return mask  # type: ignore[no-any-return]
+    return mask
 
 
-positive_mask = _make_sign_mask(">")
-"""Bit i of the result: whether the i-th of the 64 int8 at an address is positive."""
-negative_mask = _make_sign_mask("<")
-"""Bit i of the result: whether the i-th of the 64 int8 at an address is negative."""
-
-nonzero_mask = _make_sign_mask("!=")
-"""Bit i of the result: whether the i-th of the 64 int8 at an address is not 0."""
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def trailing_zeros(context: Any, word: Any) -> Any:
-    """The index of the lowest set bit of a uint64; 64 for 0."""
-
+def _trailing_zeros(context: Any, word: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.intp(types.uint64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def population_count(context: Any, word: Any) -> Any:
-    """The number of set bits of a uint64."""
-
+def _population_count(context: Any, word: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.intp(types.uint64), generate
+
+
+shifted_copy: Any = intrinsic(_shifted_copy)
+"""``shifted_copy(source, target, count, shift, scale)``: ``target[i] = (source[i] + shift) << scale``, on int32.
+
+``COPIED`` entries are read and written at a time, so up to ``COPIED - 1`` past the end are touched: lists of like
+lengths then take the same path through the code, which the processor predicts.
+"""
+
+positive_mask = _make_mask(">")
+"""Bit i of the uint64: whether the i-th of the 64 int8 at an address is positive."""
+
+negative_mask = _make_mask("<")
+"""Bit i of the uint64: whether the i-th of the 64 int8 at an address is negative."""
+
+nonzero_mask = _make_mask("!=")
+"""Bit i of the uint64: whether the i-th of the 64 int8 at an address is not 0."""
+
+trailing_zeros: Any = intrinsic(_trailing_zeros)
+"""The index of the lowest set bit of a uint64; 64 for 0."""
+
+population_count: Any = intrinsic(_population_count)
+"""The number of set bits of a uint64."""

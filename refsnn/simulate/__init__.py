@@ -1,7 +1,7 @@
 """Running an integer network on images: exact, for any batch size, number of threads and kernel set.
 
 The semantics are ``docs/numerics.md``. Images are cut into slices of ``batch``; each slice passes the network layer by
-layer (``refsnn.layers``) in a thread of its own, and only integer counters are added up, so nothing depends on the cut.
+layer (``layers``) in a thread of its own, and only integer counters are added up, so nothing depends on the cut.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
 from refsnn.kernels import Workspace
-from refsnn.layers import Activity, Link, Recorder, Run, Totals, connect, largest_currents
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
+from refsnn.simulate.layers import Run, Totals
+from refsnn.simulate.links import connect, input_operations, largest_currents
+from refsnn.simulate.recording import Activity, Recorder
 
 __all__ = ["Activity", "Recorder", "Simulation", "simulate"]
 
@@ -33,7 +35,7 @@ class Simulation:
     Attributes:
         steps: the S numbers of time-steps, as asked for.
         membranes: ``(S, N, *readout shape) int64``: the readout's membranes at the end.
-        logits: ``(S, N, *readout shape) float64``: in the ANN's unit: ``membranes * unit / T`` (base 2: without ``/ T``).
+        logits: ``(S, N, *readout shape) float64`` in the ANN's unit: ``membranes * unit / T``, in base 2 not over T.
         predictions: ``(S, N) int64``: index of the largest membrane, the lowest of equals, flattened channels first.
         spikes: by spiking population ``(S,) int64``: the sum of ``|s|`` over neurons, steps and images.
         saturations: by spiking population ``(S,) int64``: how often ``v + I`` was clamped.
@@ -83,7 +85,7 @@ def simulate(
         batch: images in a slice: a matter of speed and memory only.
         record: receives what every population does for the images it wants. In a run that serves several numbers of
             steps it is called once, with the largest.
-        progress: called, by one thread at a time, with the number of images done since its last call; the calls sum to N.
+        progress: called, by one thread at a time, with the number of images done since its last call; in all, N.
 
     Raises:
         InputError: images of another shape or type than the network's input; T below 1 or another than the network was
@@ -103,13 +105,12 @@ def simulate(
     for marks in groups:
         begin = time.perf_counter()
         run = Run(
-            network,
-            links,
-            largest_currents(network, links, marks[-1]),
-            marks[-1],
-            marks,
-            network.drain,
-            _serialised(record),
+            network=network,
+            links=links,
+            largest=largest_currents(network, links, marks[-1]),
+            steps=marks[-1],
+            marks=marks,
+            recorder=None if record is None else _Serialised(record),
         )
         totals = _merge(_run(run, images, batch, threads or _processors(), done))
         seconds = time.perf_counter() - begin
@@ -130,7 +131,7 @@ def simulate(
             label: np.array([t.synaptic_operations[label][i] for t, i, _ in chosen])
             for label in first.synaptic_operations
         },
-        input_operations=len(images) * _input_operations(network, links),
+        input_operations=len(images) * input_operations(network, links),
         drain_steps=tuple(totals.drained for totals, _, _ in chosen),
         seconds=tuple(seconds for _, _, seconds in chosen),
     )
@@ -202,25 +203,11 @@ class _Serialised:
             self.recorder.record(steps, image, population, activity)
 
 
-def _serialised(recorder: Recorder | None) -> Recorder | None:
-    return None if recorder is None else _Serialised(recorder)
-
-
 def _processors() -> int:
     """How many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _input_operations(network: Network, links: dict[str, tuple[Link, ...]]) -> int:
-    """In-bounds multiply-adds of projections from static sources, for one image."""
-    total = 0
-    for link in (link for group in links.values() for link in group):
-        source = link.projection.source
-        if network.is_static(source):
-            total += network[source].shape[0] * int(link.fan_out.sum())
-    return total
 
 
 def _check(network: Network, images: NDArray[np.uint8], steps: tuple[int, ...], batch: int, threads: int) -> None:
@@ -235,13 +222,13 @@ def _check(network: Network, images: NDArray[np.uint8], steps: tuple[int, ...], 
         raise InputError(f"images are {images.dtype}; pixel bytes (uint8, 0..255) were expected")
     if images.shape[1:] != expected or not len(images):
         raise InputError(
-            f"images have shape {images.shape}; (N, {', '.join(map(str, expected))}) with at least one image was expected"
+            f"images have shape {images.shape}; (N, {', '.join(map(str, expected))}), at least one image, was expected"
         )
     for population in network.populations:
         if isinstance(population, MaxPool):
             kernel = population.kernel
             if any(pad >= kernel[side // 2] for side, pad in enumerate(population.padding)):
                 raise InputError(
-                    f"max-pool '{population.name}': a padding of {population.padding} leaves windows of {kernel} empty; "
-                    "less padding than kernel was expected"
+                    f"max-pool '{population.name}': a padding of {population.padding} leaves windows of {kernel} "
+                    "empty; less padding than kernel was expected"
                 )

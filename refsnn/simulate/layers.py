@@ -1,0 +1,458 @@
+"""One population after the other on a slice of images: event trains in, event train out.
+
+A network is feed-forward, so running a population through all its steps before the next one starts gives the integers
+of running the whole network step by step (numerics.md, sections 3 and 5). Between temporally separated populations
+codes take the place of trains: accumulation is exact, so one pass over them equals the T passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refsnn.errors import InputError
+from refsnn.geometry import Shape
+from refsnn.kernels import Workspace
+from refsnn.kernels.populations import accumulate_and_send, integrate_and_fire
+from refsnn.network import UNTIL_QUIET, Input, MaxPool, Network, Population, Projection, Readout, Spiking
+from refsnn.simulate.links import LONGEST_DRAIN, Link, Links
+from refsnn.simulate.recording import (
+    Activity,
+    Recorder,
+    active_steps,
+    rate_activity,
+    separated_activity,
+    source_activity,
+    weighted_sums,
+)
+from refsnn.simulate.signals import (
+    Signal,
+    channels_first,
+    channels_last,
+    count_spikes,
+    digits,
+    max_pool,
+    spatial,
+)
+
+CHUNK_BYTES = 1 << 20
+"""Currents worked on at a time: they stay in the second-level cache between the synapses and the neurons."""
+
+ROW = 2048
+"""Neurons updated in one go, roughly: their membranes, counts and settings fit the first-level cache."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """Outputs and counters of a slice of images, one entry for each requested T.
+
+    Attributes:
+        membranes: ``(S, N, *readout shape) int64``.
+        spikes, saturations: by population, ``(S,) int64``.
+        synaptic_operations: by projection, ``(S,) int64``.
+        drained: steps beyond T in which a neuron fired, or the number of drain steps asked for.
+    """
+
+    membranes: NDArray[np.int64]
+    spikes: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    saturations: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    synaptic_operations: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    drained: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """A network, ready to run for a number of time-steps.
+
+    Attributes:
+        links: of ``links.connect``.
+        largest: of ``links.largest_currents`` for these steps.
+        steps: T.
+        marks: the numbers of steps to report on: several only in rate schedules without drain.
+        recorder: or None.
+    """
+
+    network: Network
+    links: Links
+    largest: dict[str, int]
+    steps: int
+    marks: tuple[int, ...]
+    recorder: Recorder | None
+
+    def slice(self, first: int, images: NDArray[np.uint8], workspace: Workspace) -> Totals:
+        """Run a slice of the images, the first of which has the index ``first``."""
+        return _Slice(self, first, images, workspace).run()
+
+    @property
+    def width(self) -> tuple[int, int]:
+        """Smallest and largest membrane."""
+        half = 1 << (self.network.membrane_bits - 1)
+        return -half, half - 1
+
+    @property
+    def shortest(self) -> int:
+        """The steps that a population in a rate schedule runs in any case."""
+        return self.steps + max(self.network.drain, 0)
+
+
+class _Slice:
+    """The state of one slice on its way through the network."""
+
+    def __init__(self, run: Run, first: int, images: NDArray[np.uint8], workspace: Workspace) -> None:
+        self._run = run
+        self._first = first
+        self._images = images
+        self._workspace = workspace
+        self._wanted = [i for i in range(len(images)) if run.recorder is not None and run.recorder.wants(first + i)]
+        self._signals: dict[str, Signal] = {}
+        shape = (len(run.marks), len(images), *run.network.readout.shape)
+        self._totals = Totals(np.zeros(shape, np.int64))
+
+    def run(self) -> Totals:
+        last = _last_readers(self._run.network)
+        for population in self._run.network.populations:
+            if isinstance(population, Input):
+                self._input(population)
+            elif isinstance(population, MaxPool):
+                self._signals[population.name] = max_pool(population, self._signals[population.source])
+            elif isinstance(population, Readout):
+                self._readout(population)
+            elif population.schedule.separated:
+                self._separated(population)
+            else:
+                self._rate(population)
+            if isinstance(population, Input | MaxPool):
+                self._record_source(population)
+            for name in last[population.name]:
+                self._signals.pop(name, None)
+        return self._totals
+
+    def _input(self, population: Input) -> None:
+        channels = np.arange(population.shape[0])
+        pixels = self._images.reshape(-1, *spatial(population.shape)).transpose(0, 2, 3, 1)
+        values = population.table[channels, pixels].astype(np.int32)[:, np.newaxis]
+        largest = int(np.abs(population.table.astype(np.int32)).max(initial=0))
+        self._signals[population.name] = Signal(values=values, static=True, largest=largest)
+
+    def _rate(self, population: Spiking) -> None:
+        channels, height, width = spatial(population.shape)
+        static = self._static_currents(population)
+        neurons = _Neurons(population, self._run, len(self._images), self._length(population))
+        kept: dict[int, NDArray[np.int32]] = {}
+        for begin, end, currents in self._rate_currents(population, static):
+            for image in self._wanted_in(begin, end):
+                kept[image] = channels_first(currents[image - begin], population.shape)
+            neurons.run(currents, begin, end, self._workspace)
+        flat, saturated = neurons.finish()
+        train = flat.reshape(len(self._images), -1, height, width, channels)
+        signal = Signal(values=train, steps=self._run.steps, spikes=count_spikes(train))
+        self._signals[population.name] = signal
+        self._totals.drained = max(self._totals.drained, signal.length - self._run.steps)
+        self._count(population, signal, saturated)
+        for image, current in kept.items():
+            events = channels_first(train[image], population.shape)
+            constant = _of_image(static, image, population.shape)
+            activity = rate_activity(population, events, current, constant, self._run.width, self._run.shortest)
+            self._record(population, image, activity)
+
+    def _separated(self, population: Spiking) -> None:
+        channels, height, width = spatial(population.shape)
+        base, steps = population.schedule.base, self._run.steps
+        static = self._static_currents(population)
+        closing = self._closing(population, static) + population.initial_membrane
+        codes = np.empty((len(self._images), 1, height, width, channels), np.int32)
+        spikes = np.zeros((1, height * width), np.int64)
+        saturated = 0
+        for begin, end, currents in self._sums(population):
+            flat = (-1, height * width, channels)
+            saturated += accumulate_and_send(
+                currents.reshape(flat),
+                _part(closing, begin, end).reshape(flat),
+                population.threshold,
+                population.neuron == "signed",
+                base,
+                steps,
+                self._run.width,
+                codes[begin:end].reshape(flat),
+                spikes[0],
+            )
+        largest = population.schedule.levels(steps)
+        signal = Signal(values=codes, largest=largest, base=base, steps=steps, spikes=spikes)
+        self._signals[population.name] = signal
+        self._count(population, signal, np.array([saturated]))
+        for image in self._wanted:
+            activity = separated_activity(
+                population,
+                channels_first(digits(codes[image : image + 1], base, steps)[0], population.shape),
+                self._taken_in(population, image),
+                _of_image(static, image, population.shape),
+                _of_image(closing, image, population.shape),
+                self._run.width,
+            )
+            self._record(population, image, activity)
+
+    def _readout(self, population: Readout) -> None:
+        static = self._static_currents(population)
+        if population.schedule.separated:
+            self._separated_readout(population, static)
+        else:
+            self._rate_readout(population, static)
+        self._count_synapses(population)
+
+    def _rate_readout(self, population: Readout, static: NDArray[np.int32]) -> None:
+        marks = self._run.marks
+        for begin, end, currents in self._rate_currents(population, static):
+            sums = channels_first(np.cumsum(currents, axis=1, dtype=np.int64), population.shape)
+            ends = [-1] if len(marks) == 1 else [mark - 1 for mark in marks]
+            self._totals.membranes[:, begin:end] = np.moveaxis(sums[:, ends], 1, 0)
+            for image in self._wanted_in(begin, end):
+                current = channels_first(currents[image - begin], population.shape)
+                length = active_steps(self._run.shortest, current)
+                activity = Activity(
+                    current=current[:length],
+                    static_current=_of_image(static, image, population.shape),
+                    membrane=sums[image - begin, :length],
+                )
+                self._record(population, image, activity)
+
+    def _separated_readout(self, population: Readout, static: NDArray[np.int32]) -> None:
+        closing = self._closing(population, static)
+        for begin, end, currents in self._sums(population):
+            closed = (currents + _part(closing, begin, end))[:, 0]
+            self._totals.membranes[0, begin:end] = channels_first(closed, population.shape)
+        for image in self._wanted:
+            current = self._taken_in(population, image)
+            activity = Activity(
+                current=current,
+                static_current=_of_image(static, image, population.shape),
+                accumulated=weighted_sums(current, population.schedule.base),
+                membrane=self._totals.membranes[:, image],
+            )
+            self._record(population, image, activity)
+
+    # Currents
+
+    def _moving(self, population: Spiking | Readout) -> Iterator[tuple[Link, Signal]]:
+        """The projections from sources that are not static."""
+        for link in self._run.links.get(population.name, ()):
+            signal = self._signals[link.projection.source]
+            if not signal.static:
+                yield link, signal
+
+    def _length(self, population: Spiking | Readout) -> int:
+        """The steps that a population in a rate schedule runs for certain."""
+        return max([self._run.shortest, *(source.length for _, source in self._moving(population))])
+
+    def _rate_currents(
+        self, population: Spiking | Readout, static: NDArray[np.int32]
+    ) -> Iterator[tuple[int, int, NDArray[np.int32]]]:
+        """The currents of each step for a few images at a time: ``begin, end, (N, T', H, W, C)``."""
+        steps, length = self._run.steps, self._length(population)
+        constant = static + channels_last(population.bias)
+        sources = [(link, signal.train(length)) for link, signal in self._moving(population)]
+        for begin, end, currents in self._chunks(population, length):
+            currents[:, :steps] = _part(constant, begin, end)
+            currents[:, steps:] = 0
+            for link, train in sources:
+                link.synapses.add(train[begin:end], 1, currents, self._workspace)
+            yield begin, end, currents
+
+    def _sums(self, population: Spiking | Readout) -> Iterator[tuple[int, int, NDArray[np.int32]]]:
+        """What an accumulation takes in, for a few images at a time: ``begin, end, (N, 1, H, W, C)``."""
+        sources = [(link, signal.code()) for link, signal in self._moving(population)]
+        for begin, end, currents in self._chunks(population, 1):
+            currents.fill(0)
+            for link, code in sources:
+                link.synapses.add(code.values[begin:end], code.largest, currents, self._workspace)
+            yield begin, end, currents
+
+    def _chunks(self, population: Spiking | Readout, length: int) -> Iterator[tuple[int, int, NDArray[np.int32]]]:
+        channels, height, width = spatial(population.shape)
+        shape = (length, height, width, channels)
+        size = max(1, CHUNK_BYTES // (4 * int(np.prod(shape))))
+        for begin in range(0, len(self._images), size):
+            end = min(begin + size, len(self._images))
+            yield begin, end, self._workspace.currents("currents", (end - begin, *shape))
+
+    def _static_currents(self, population: Spiking | Readout) -> NDArray[np.int32]:
+        """What static sources add in a step: ``(N, 1, H, W, C)``, or ``(1, 1, H, W, C)`` where there are none."""
+        channels, height, width = spatial(population.shape)
+        result = np.zeros((1, 1, height, width, channels), np.int32)
+        for link in self._run.links.get(population.name, ()):
+            signal = self._signals[link.projection.source]
+            if signal.static:
+                sums = self._workspace.currents("static", (len(self._images), 1, height, width, channels))
+                sums.fill(0)
+                link.synapses.add(signal.values, signal.largest, sums, self._workspace)
+                result = result + _shifted(link.projection, sums)
+        return result
+
+    def _closing(self, population: Spiking | Readout, static: NDArray[np.int32]) -> NDArray[np.int64]:
+        """What an accumulation ends with, the initial membrane excepted: ``(N or 1, 1, H, W, C) int64``."""
+        times = 1 if population.schedule.base == 2 else self._run.steps
+        return times * (static.astype(np.int64) + channels_last(population.bias))
+
+    def _taken_in(self, population: Spiking | Readout, image: int) -> NDArray[np.int32]:
+        """One image's currents in each step of an accumulation: ``(T'', *shape)``."""
+        channels, height, width = spatial(population.shape)
+        moving = [(link, signal.image(image)) for link, signal in self._moving(population)]
+        length = max([self._run.steps, *(signal.length for _, signal in moving)])
+        currents = self._workspace.currents("recorded", (1, length, height, width, channels))
+        currents.fill(0)
+        for link, signal in moving:
+            link.synapses.add(signal.train(length), 1, currents, self._workspace)
+        current: NDArray[np.int32] = channels_first(currents[0], population.shape)
+        return current[: active_steps(self._run.steps, current)]
+
+    # Counters and recording
+
+    def _count(self, population: Spiking, signal: Signal, saturated: NDArray[np.int64]) -> None:
+        self._totals.spikes[population.name] = self._at_marks(signal.spikes.sum(axis=1))
+        self._totals.saturations[population.name] = self._at_marks(saturated)
+        self._count_synapses(population)
+
+    def _count_synapses(self, population: Spiking | Readout) -> None:
+        counts = self._totals.synaptic_operations
+        for link, signal in self._moving(population):
+            found = self._at_marks(signal.spikes @ link.fan_out.ravel())
+            label = link.projection.label
+            counts[label] = counts[label] + found if label in counts else found
+
+    def _at_marks(self, per_step: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Totals up to each requested T of counts in each step."""
+        if len(self._run.marks) == 1:
+            return np.array([per_step.sum()])
+        until: NDArray[np.int64] = np.cumsum(per_step)[np.array(self._run.marks) - 1]
+        return until
+
+    def _wanted_in(self, begin: int, end: int) -> list[int]:
+        return [image for image in self._wanted if begin <= image < end]
+
+    def _record(self, population: Population, image: int, activity: Activity) -> None:
+        assert self._run.recorder is not None
+        self._run.recorder.record(self._run.steps, self._first + image, population.name, activity)
+
+    def _record_source(self, population: Input | MaxPool) -> None:
+        for image in self._wanted:
+            signal = self._signals[population.name].image(image)
+            if signal.static:
+                events = channels_first(signal.values[0].astype(np.int16), population.shape)
+                self._record(population, image, Activity(events=events))
+            else:
+                events = channels_first(signal.train(signal.length)[0], population.shape)
+                shortest = self._run.steps if population.schedule.separated else self._run.shortest
+                events = events[: active_steps(min(shortest, len(events)), events)]
+                self._record(population, image, source_activity(events, signal.base))
+
+
+class _Neurons:
+    """Neurons of a rate schedule and their train ``(N, T', P, C)``, which grows where they run until quiet."""
+
+    def __init__(self, population: Spiking, run: Run, number: int, length: int) -> None:
+        channels, height, width = spatial(population.shape)
+        self.population = population
+        self.shape = (height * width, channels)
+        self.until_quiet = run.network.drain == UNTIL_QUIET
+        # A sum that provably fits int32 runs twice as fast.
+        largest = 1 << (run.network.membrane_bits - 1)
+        self.arithmetic = np.int32 if largest + run.largest[population.name] < 2**31 else np.int64
+        self.limits = population.limits(run.steps)
+        self.width = run.width
+        pixels = next(n for n in range(max(1, ROW // channels), 0, -1) if self.shape[0] % n == 0)
+        self.row = pixels * channels
+        settings = population.threshold, population.negative_threshold, population.initial_membrane
+        self.neuron = tuple(np.tile(values, pixels) for values in settings)
+        self.length = length
+        self.train = np.empty((number, length, *self.shape), np.int8)
+        self.saturated = np.zeros(length, np.int64)
+
+    def run(self, currents: NDArray[np.int32], begin: int, end: int, workspace: Workspace) -> None:
+        """Run the images ``begin`` to ``end`` through currents ``(N, T, H, W, C)``, and on until they are quiet."""
+        number, steps = currents.shape[:2]
+        rows = (number, self.shape[0] * self.shape[1] // self.row, self.row)
+        size = int(np.prod(rows))
+        membrane = workspace.take("membrane", size, np.int32)[:size].reshape(rows)
+        count = workspace.take("count", size, np.int32)[:size].reshape(rows)
+        self._fire(currents.reshape(number, steps, *rows[1:]), membrane, count, 0, begin, end)
+        if not self.until_quiet:
+            return
+        silence = np.zeros((number, 1, *rows[1:]), np.int32)
+        step = steps
+        while True:
+            if step == self.train.shape[1]:
+                self._grow()
+            self._fire(silence, membrane, count, step, begin, end)
+            if not self.train[begin:end, step].any():
+                break
+            step += 1
+            self.length = max(self.length, step)
+
+    def _fire(self, currents: Any, membrane: Any, count: Any, first: int, begin: int, end: int) -> None:
+        part = self.train[begin:end]
+        integrate_and_fire(
+            currents,
+            membrane,
+            count,
+            self.neuron,
+            self.limits,
+            self.width,
+            self.arithmetic,
+            first,
+            part.reshape(*part.shape[:2], *currents.shape[2:]),
+            self.saturated,
+        )
+
+    def _grow(self) -> None:
+        steps = self.train.shape[1]
+        if steps > LONGEST_DRAIN:
+            raise InputError(
+                f"population '{self.population.name}' still fires after {steps} steps: "
+                "give the drain a number of steps, or the neurons a cap"
+            )
+        self.train = np.concatenate([self.train, np.zeros_like(self.train)], axis=1)
+        self.saturated = np.concatenate([self.saturated, np.zeros_like(self.saturated)])
+
+    def finish(self) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+        """The train, contiguous, and the saturations of each step; membranes may still clamp in the first quiet one."""
+        return np.ascontiguousarray(self.train[:, : self.length]), self.saturated
+
+
+def _last_readers(network: Network) -> dict[str, list[str]]:
+    """For each population, the sources that no later one reads."""
+    names = [population.name for population in network.populations]
+    last = dict(zip(names, names, strict=True))
+    for population in network.populations:
+        sources = [projection.source for projection in network.incoming(population.name)]
+        if isinstance(population, MaxPool):
+            sources = [population.source]
+        for source in sources:
+            last[source] = population.name
+    return {reader: [name for name in last if last[name] == reader] for reader in last}
+
+
+def _shifted(projection: Projection, sums: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The rounding right shift, one for each row of weights, on ``(N, 1, H, W, C)`` sums of the whole target."""
+    if projection.shift is None:
+        return sums
+    height, width, channels = sums.shape[2:]
+    if projection.kind == "dense":
+        shift = channels_last(projection.shift.reshape(channels, height, width))
+    else:
+        shift = np.zeros(channels, np.int32)
+        shift[projection.channel : projection.channel + len(projection.shift)] = projection.shift
+    rounded: NDArray[np.int32] = (sums + ((np.int32(1) << shift) >> 1)) >> shift
+    return rounded
+
+
+def _part(constant: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
+    """The images ``begin`` to ``end`` of an array that may be the same for all."""
+    return constant[begin:end] if len(constant) > 1 else constant
+
+
+def _of_image(constant: NDArray[Any], image: int, shape: Shape) -> NDArray[Any]:
+    """One image's map, channels first, of an array ``(N or 1, 1, H, W, C)`` that may be the same for all."""
+    return channels_first(constant[image if len(constant) > 1 else 0, 0], shape)
