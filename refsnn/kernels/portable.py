@@ -222,7 +222,8 @@ def _blocks(rows: NDArray[Any], source: int, depth: int, target: int) -> Iterato
     first = 0
     while first < rows.shape[1]:
         left = -(-(rows.shape[1] - first) // LANES)
-        vectors = next(size for size in (8, 4, 2, 1) if size <= min(left, _widest()))
+        addressable = (2**31 - 1) // (len(rows) * LANES)  # offsets of rows are int32
+        vectors = next(size for size in (8, 4, 2, 1) if size <= min(left, _widest(), addressable))
         weights = _aligned((rows.shape[0], vectors * LANES))
         part = rows[:, first : first + vectors * LANES]
         weights[:, : part.shape[1]] = part
@@ -269,48 +270,53 @@ def _listed(maps: Events, block: Block, workspace: Workspace) -> tuple[NDArray[A
 
 @numba.njit(cache=True, nogil=True)
 def _unpack(word, row, rows, count):  # type: ignore[no-untyped-def]
-    """Append ``row`` plus the index of each set bit of a word; returns the new number of rows.
+    """Append ``row`` plus the index of each set bit of a word; returns the new number of rows (a uint64).
 
     Bits are taken ``UNPACKED`` at a time without a test, which costs surplus entries but hardly a mispredicted branch.
     """
-    one = np.uint64(1)
-    wanted = population_count(word)
-    for done in range(0, wanted, UNPACKED):
+    found = population_count(word)
+    done = 0
+    while done < found:
         for index in range(UNPACKED):
-            rows[np.uint64(count + done + index)] = row + trailing_zeros(word)
-            word &= word - one
-    return count + wanted
+            rows[count + np.uint64(done + index)] = row + trailing_zeros(word)
+            word &= word - np.uint64(1)
+        done += UNPACKED
+    return count + np.uint64(found)
 
 
 @numba.njit(cache=True, nogil=True)
 def _list_signs(pixels, width, source, depth, plus, plus_starts, minus, minus_starts):  # type: ignore[no-untyped-def]
     address = pixels.ctypes.data
-    pluses = 0
-    minuses = 0
-    column = 0
+    pluses = np.uint64(0)  # unsigned: an index that might be negative takes twice as long
+    minuses = np.uint64(0)
+    row = 0
     for pixel in range(pixels.shape[0]):
         plus_starts[pixel] = pluses
         minus_starts[pixel] = minuses
         for channel in range(0, depth, WORD):
-            count = min(WORD, depth - channel)
             at = pixel * pixels.shape[1] + source + channel
-            row = column * depth + channel
             if at + WORD <= pixels.size:
-                keep = ~np.uint64(0) >> np.uint64(WORD - count)
-                positive = positive_mask(address + at) & keep
-                negative = negative_mask(address + at) & keep
-            else:
-                positive = np.uint64(0)
-                negative = np.uint64(0)
-                for bit in range(count):
-                    event = pixels[pixel, source + channel + bit]
-                    positive |= np.uint64(event > 0) << np.uint64(bit)
-                    negative |= np.uint64(event < 0) << np.uint64(bit)
-            pluses = _unpack(positive, row, plus, pluses)
-            minuses = _unpack(negative, row, minus, minuses)
-        column = column + 1 if column + 1 < width else 0
+                positive = positive_mask(address + at)
+                negative = negative_mask(address + at)
+            else:  # the last pixels, behind which there may be no memory
+                positive, negative = _masks(pixels.reshape(-1)[at:])
+            keep = ~np.uint64(0) >> np.uint64(max(0, WORD - (depth - channel)))
+            pluses = _unpack(positive & keep, row + channel, plus, pluses)
+            minuses = _unpack(negative & keep, row + channel, minus, minuses)
+        row = row + depth if row + depth < width * depth else 0
     plus_starts[pixels.shape[0]] = pluses
     minus_starts[pixels.shape[0]] = minuses
+
+
+@numba.njit(cache=True, nogil=True)
+def _masks(events):  # type: ignore[no-untyped-def]
+    """The masks of positive and negative events, at most ``WORD`` of them."""
+    positive = np.uint64(0)
+    negative = np.uint64(0)
+    for bit in range(len(events)):
+        positive |= np.uint64(events[bit] > 0) << np.uint64(bit)
+        negative |= np.uint64(events[bit] < 0) << np.uint64(bit)
+    return positive, negative
 
 
 @numba.njit(cache=True, nogil=True)
