@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from refsnn.kernels.vectors import WORD, nonzero_mask, population_count
+from refsnn.kernels.vectors import WORD, nonzero_mask, population_count, prefer_wide_vectors
 from refsnn.neurons import clamp, fire, send
 
 
@@ -32,6 +32,7 @@ def integrate_and_fire(  # type: ignore[no-untyped-def]
         train: ``(N, T', R, L) int8``: receives the spikes.
         saturated: ``(T',) int64``: the number of clamped membranes is added.
     """
+    prefer_wide_vectors()
     threshold, negative_threshold, initial = neuron
     low = np.int32(limits[0])
     high = np.int32(limits[1])
@@ -83,7 +84,9 @@ def count_events(train, counts):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def accumulate_and_send(sums, closing, threshold, signed, base, steps, width, codes, spikes):  # type: ignore[no-untyped-def]
+def accumulate_and_send(  # type: ignore[no-untyped-def]
+    sums, closing, threshold, signed, base, steps, width, arithmetic, membrane, codes, spikes
+):
     """Close the accumulation of temporally separated neurons and send their digits, as one code for each neuron.
 
     Args:
@@ -93,12 +96,16 @@ def accumulate_and_send(sums, closing, threshold, signed, base, steps, width, co
         signed: whether there are negative digits.
         base, steps: of the schedule.
         width: smallest and largest membrane.
+        arithmetic: the integer type that holds ``threshold * base^(T-1)`` and ``threshold - membrane``: ``np.int32`` or
+            ``np.int64``.
+        membrane: ``(C,)`` of that type: scratch.
         codes: ``(N, P, C) int32``: receives the sum of the digits, each weighted ``base^(T-1-t)``.
         spikes: ``(P,) int64``: the number of non-zero digits is added.
 
     Returns:
         The number of clamped membranes.
     """
+    prefer_wide_vectors()
     images, pixels, channels = sums.shape
     smallest = np.int64(width[0])
     largest = np.int64(width[1])
@@ -106,21 +113,23 @@ def accumulate_and_send(sums, closing, threshold, signed, base, steps, width, co
     for image in range(images):
         shared = image if closing.shape[0] > 1 else 0
         for pixel in range(pixels):
-            sent = 0
             for c in range(channels):
                 total = np.int64(sums[image, pixel, c]) + closing[shared, pixel, c]
                 v = clamp(total, smallest, largest)
                 clamped += v != total
-                code = 0
-                for step in range(steps):
-                    weight = base ** (steps - 1 - step) if base > 1 else 1
-                    weighted = np.int64(threshold[c]) * weight
-                    digit = send(v, weighted, threshold[c], signed)
-                    v -= digit * weighted
-                    code = base * code + digit
-                    sent += digit != 0
-                codes[image, pixel, c] = code
-            spikes[pixel] += sent
+                membrane[c] = v
+                codes[image, pixel, c] = 0
+            weight = base ** (steps - 1)
+            for _ in range(steps):
+                sent = np.int32(0)
+                for c in range(channels):
+                    weighted = arithmetic(threshold[c] * arithmetic(weight))
+                    digit = np.int32(send(membrane[c], weighted, arithmetic(threshold[c]), signed))
+                    membrane[c] = membrane[c] - arithmetic(arithmetic(digit) * weighted)
+                    codes[image, pixel, c] = np.int32(np.int32(base) * codes[image, pixel, c]) + digit
+                    sent = np.int32(sent + np.int32(digit != 0))
+                spikes[pixel] += sent
+                weight //= base
     return clamped
 
 

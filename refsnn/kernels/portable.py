@@ -31,6 +31,7 @@ from refsnn.kernels.vectors import (
     negative_mask,
     population_count,
     positive_mask,
+    prefer_wide_vectors,
     shifted_copy,
     trailing_zeros,
 )
@@ -443,6 +444,7 @@ def _gather_graded(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _add_channelwise(maps, weights, window, currents, channel):  # type: ignore[no-untyped-def]
+    prefer_wide_vectors()
     assert channel >= 0  # or the compiler expects indices from the end, and gives up on vectors
     kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, top, left = window
     frames, height, width, _ = currents.shape

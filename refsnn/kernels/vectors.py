@@ -163,6 +163,21 @@ def _population_count(context: Any, word: Any) -> Any:
     return types.intp(types.uint64), generate
 
 
+def _prefer_wide_vectors(context: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        # llvmlite lists the attributes it lets through, and this one is not among them.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+prefer_wide_vectors: Any = intrinsic(_prefer_wide_vectors)
+"""Let LLVM use 512-bit registers in the loops of the calling function; by itself it stops at 256 on many processors.
+
+Generates no code, and means nothing where there are no such registers.
+"""
+
 shifted_copy: Any = intrinsic(_shifted_copy)
 """``shifted_copy(source, target, count, shift, scale)``: ``target[i] = (source[i] + shift) << scale``, on int32.
 

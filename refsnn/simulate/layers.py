@@ -167,6 +167,9 @@ class _Slice:
         codes = np.empty((len(self._images), 1, height, width, channels), np.int32)
         spikes = np.zeros((1, height * width), np.int64)
         saturated = 0
+        most = int(population.threshold.max()) * base ** (steps - 1)
+        arithmetic = np.int32 if max(most, 1 << self._run.network.membrane_bits) < 2**31 else np.int64
+        membrane = np.empty(channels, arithmetic)
         for begin, end, currents in self._sums(population):
             flat = (-1, height * width, channels)
             saturated += accumulate_and_send(
@@ -177,6 +180,8 @@ class _Slice:
                 base,
                 steps,
                 self._run.width,
+                arithmetic,
+                membrane,
                 codes[begin:end].reshape(flat),
                 spikes[0],
             )
