@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from refsnn.ann.graph import Array, Preprocessing
 from refsnn.convert.lower import RealPopulation, Term
 from refsnn.convert.settings import Settings
-from refsnn.errors import InputError
+from refsnn.errors import WidthError
 from refsnn.network import (
     CAP_STEPS,
     Input,
@@ -79,7 +79,7 @@ def quantise(
         preprocessing: from pixel bytes to real inputs.
 
     Raises:
-        InputError: a bias does not fit int32.
+        WidthError: a bias or an identity's weight does not fit int32.
     """
     return _Quantiser(settings, steps, preprocessing).run(populations, theta)
 
@@ -260,7 +260,7 @@ class _Quantiser:
             static = term.source in self.static
             weights: NDArray[np.int8] | NDArray[np.int32]
             if term.kind == "identity":
-                weights = _int32(np.rint(real / safe[term.channels]), f"the identity into '{population.operation}'")
+                weights = self._int32(real / safe[term.channels], f"the identity into '{population.operation}'")
                 term_shift = None
             else:
                 if term.kind == "dense":
@@ -289,14 +289,17 @@ class _Quantiser:
 
     def _bias(self, population: RealPopulation, unit: Array) -> NDArray[np.int32]:
         safe = np.where(unit > 0, unit, np.inf).reshape(-1, *(1,) * (population.bias.ndim - 1))
-        return _int32(np.rint(population.bias / safe), f"the bias of '{population.operation}'")
+        return self._int32(population.bias / safe, f"the bias of '{population.operation}'")
 
-
-def _int32(values: Array, what: str) -> NDArray[np.int32]:
-    largest = float(np.abs(values).max(initial=0))
-    if largest >= 2**31:
-        raise InputError(
-            f"{what} would need {int(np.ceil(np.log2(largest))) + 1} bits, 32 are there: "
-            "its threshold is tiny beside it; choose another threshold rule or fewer weight bits"
-        )
-    return values.astype(np.int32)
+    def _int32(self, values: Array, what: str) -> NDArray[np.int32]:
+        """Rounded half to even, if they fit."""
+        rounded = np.rint(values)
+        bits = int(np.abs(rounded).max(initial=0)).bit_length() + 1
+        if bits > 32:
+            cure = (
+                "use fewer steps"
+                if self.schedule.base == 2
+                else "its threshold is tiny beside it, choose another threshold rule or fewer weight bits"
+            )
+            raise WidthError(f"{what} would need {bits} bits, 32 are there: {cure}", bits)
+        return rounded.astype(np.int32)
