@@ -205,7 +205,7 @@ def spread(values: list[float]) -> str:
 def main(
     spiking: Annotated[str, typer.Option(help="Per cent of neurons that spike in a step, with commas.")] = "15,5,40",
     steps: Annotated[int, typer.Option(help="Time-steps.")] = 4,
-    images: Annotated[int, typer.Option(help="Images in each measured run.")] = 128,
+    images: Annotated[int, typer.Option(help="Images in each measured run.")] = 256,
     batch: Annotated[int, typer.Option(help="Images that each simulator takes at a time.")] = 32,
     rounds: Annotated[int, typer.Option(help="Measured runs of each simulator.")] = 5,
     threads: Annotated[int, typer.Option(help="Threads of both simulators.")] = 1,

@@ -29,6 +29,7 @@ from refsnn.kernels.vectors import (
     WORD,
     make_gather,
     negative_mask,
+    pair,
     population_count,
     positive_mask,
     prefer_wide_vectors,
@@ -81,7 +82,7 @@ class Block:
         depth: how many of its channels.
         target: first channel of the target.
         vectors: how many vectors of ``LANES`` output channels.
-        weights: ``(taps * depth, vectors * LANES) int8``, zero in surplus lanes; aligned.
+        weights: ``(taps * depth, vectors * LANES) int8``: rows of words made by ``vectors.pair``; aligned.
     """
 
     source: int
@@ -225,9 +226,11 @@ def _blocks(rows: NDArray[Any], source: int, depth: int, target: int) -> Iterato
         left = -(-(rows.shape[1] - first) // LANES)
         addressable = (2**31 - 1) // (len(rows) * LANES)  # offsets of rows are int32
         vectors = next(size for size in (8, 4, 2, 1) if size <= min(left, _widest(), addressable))
-        weights = _aligned((rows.shape[0], vectors * LANES))
         part = rows[:, first : first + vectors * LANES]
-        weights[:, : part.shape[1]] = part
+        padded = np.zeros((len(rows), vectors * LANES), np.int8)
+        padded[:, : part.shape[1]] = part
+        weights = _aligned(padded.shape)
+        weights.view(np.int16)[:] = pair(padded)
         yield Block(source, depth, target + first, vectors, weights)
         first += vectors * LANES
 

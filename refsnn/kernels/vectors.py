@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 LANES = 32
 """Output channels in one vector."""
@@ -54,20 +56,44 @@ def _offset(builder: ir.IRBuilder, base: ir.Value, index: ir.Value, size: int) -
     return builder.add(base, builder.mul(index, ir.Constant(_I64, size)))
 
 
+def pair(weights: NDArray[np.int8]) -> NDArray[np.int16]:
+    """Weights in pairs, as ``make_gather`` reads them: ``(rows, lanes)`` to ``(rows, lanes / 2)``.
+
+    A word holds ``256 * high + (low + 128)``. The low ones are the first half of each group of 64 lanes (of all, where
+    there are 32), the high ones the second. The low byte is biased so that it is never negative and borrows nothing.
+    """
+    rows, lanes = weights.shape
+    halves = weights.astype(np.int16).reshape(rows, -1, 2, _words(lanes // LANES))
+    words: NDArray[np.int16] = (halves[:, :, 1] * np.int16(256) + (halves[:, :, 0] + np.int16(128))).reshape(rows, -1)
+    return words
+
+
+def _words(vectors: int) -> int:
+    """Pairs in one register: a single vector of lanes takes half of one."""
+    return LANES if vectors > 1 else LANES // 2
+
+
 def make_gather(vectors: int, *, graded: bool = False, wide: bool = False) -> Any:
     """Build the inner loop of the event-driven gather, for a block of ``32 * vectors`` output channels.
 
     The intrinsic ``gather(offsets, values, count, chunk, sign, weights, currents)`` does, for every listed event e,
-    ``currents[lane] += sign * value[e] * weights[offsets[e] + lane]`` with exact int32 results:
+    ``currents[lane] += sign * value[e] * weight[offsets[e]][lane]`` with exact int32 results:
 
     - ``offsets``: address of ``count`` int32: where an event's row of weights begins, in bytes from ``weights``;
     - ``values``: address of ``count`` int32, read only where ``graded``; otherwise every value is 1;
     - ``chunk``: after so many events the accumulators are added to the currents and cleared. They are int16 unless
       ``wide``; with ``|weight| <= 128`` they are exact while the sum of ``|value|`` in a chunk is at most 255;
     - ``sign``: 1 or -1, constant for the whole list;
-    - ``weights``: address of int8 rows;
+    - ``weights``: address of rows of words made by ``pair``;
     - ``currents``: address of ``32 * vectors`` int32.
+
+    Algorithm:
+        Widening bytes costs more than adding them, so pairs are added as they are: ``both`` sums the words, ``high``
+        their upper bytes. In int16, that is modulo 2^16, ``both - 256 * high - 128 * sum(value)`` is the sum of the
+        low weights, exact because it fits.
     """
+    words = _words(vectors)
+    groups = max(1, vectors // 2)
 
     @intrinsic
     def gather(
@@ -75,14 +101,26 @@ def make_gather(vectors: int, *, graded: bool = False, wide: bool = False) -> An
     ) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             offsets, values, count, chunk, sign, weights, currents = arguments
-            lane = _I32 if wide else _I16
-            vector, total = _vector(lane), _vector(_I32)
-            accumulators = [_stack_slot(builder, vector) for _ in range(vectors)]
+            word, total = _vector(_I16, words), _vector(_I32, words)
+            vector = total if wide else word
+            byte = _constant(word, 8)
+            slots = [(_stack_slot(builder, vector), _stack_slot(builder, vector)) for _ in range(groups)]
+            factors = _stack_slot(builder, _I16)
             minus = builder.icmp_signed("<", sign, ir.Constant(_I64, 0))
 
+            def accumulate(slot: ir.Value, value: ir.Value) -> None:
+                builder.store(builder.add(builder.load(slot), value), slot)
+
+            def add(position: int, value: ir.Value) -> None:
+                address = builder.add(currents, ir.Constant(_I64, 4 * words * position))
+                before = _load(builder, address, total, 4)
+                after = builder.select(minus, builder.sub(before, value), builder.add(before, value))
+                _store(builder, after, address, 4)
+
             with cgutils.for_range(builder, _chunks(builder, count, chunk), intp=_I64) as chunks:
-                for accumulator in accumulators:
-                    builder.store(_constant(vector, 0), accumulator)
+                for slot in (slot for both in slots for slot in both):
+                    builder.store(_constant(vector, 0), slot)
+                builder.store(ir.Constant(_I16, 0), factors)
                 start = builder.mul(chunks.index, chunk)
                 left = builder.sub(count, start)
                 length = builder.select(builder.icmp_signed("<", left, chunk), left, chunk)
@@ -92,21 +130,31 @@ def make_gather(vectors: int, *, graded: bool = False, wide: bool = False) -> An
                     row = builder.add(weights, offset)
                     if graded:
                         value = _load(builder, _offset(builder, values, event, 4), _I32, 4)
-                        factor = _splat(builder, value if wide else builder.trunc(value, lane), LANES)
-                    for index, accumulator in enumerate(accumulators):
-                        address = builder.add(row, ir.Constant(_I64, LANES * index))
-                        weight = builder.sext(_load(builder, address, _vector(_I8), LANES), vector)
+                        short = builder.trunc(value, _I16)
+                        builder.store(builder.add(builder.load(factors), short), factors)
+                        factor = _splat(builder, value if wide else short, words)
+                    for index, (low, high) in enumerate(slots):
+                        address = builder.add(row, ir.Constant(_I64, 2 * words * index))
+                        both = _load(builder, address, word, 2 * words)
+                        upper = builder.ashr(both, byte)
+                        if wide:
+                            signed = builder.xor(both, _constant(word, 128))
+                            both = builder.sext(builder.ashr(builder.shl(signed, byte), byte), total)
+                            upper = builder.sext(upper, total)
                         if graded:
-                            weight = builder.mul(weight, factor)
-                        builder.store(builder.add(builder.load(accumulator), weight), accumulator)
-                for index, accumulator in enumerate(accumulators):
-                    address = builder.add(currents, ir.Constant(_I64, 4 * LANES * index))
-                    value = builder.load(accumulator)
-                    value = value if wide else builder.sext(value, total)
-                    before = _load(builder, address, total, 4)
-                    negative = builder.sub(before, value)
-                    positive = builder.add(before, value)
-                    _store(builder, builder.select(minus, negative, positive), address, 4)
+                            both, upper = builder.mul(both, factor), builder.mul(upper, factor)
+                        accumulate(low, both)
+                        accumulate(high, upper)
+                if not wide:
+                    events = builder.load(factors) if graded else builder.trunc(length, _I16)
+                    bias = _splat(builder, builder.mul(events, ir.Constant(_I16, 128)), words)
+                for index, (low, high) in enumerate(slots):
+                    first, second = builder.load(low), builder.load(high)
+                    if not wide:
+                        first = builder.sub(builder.sub(first, builder.shl(second, byte)), bias)
+                        first, second = builder.sext(first, total), builder.sext(second, total)
+                    add(2 * index, first)
+                    add(2 * index + 1, second)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 7), generate
