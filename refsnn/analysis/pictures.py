@@ -71,6 +71,7 @@ def errors(diagnoses: Sequence[Diagnosis]) -> str:
     """The conversion error of each layer, split in three, a panel a network."""
     figure = _figure(9.2, 0.7 + 1.75 * len(diagnoses))
     panels = figure.subplots(len(diagnoses), sharey=True, squeeze=False).ravel()
+    highest = 0.0
     for axes, diagnosis in zip(panels, diagnoses, strict=True):
         places = np.arange(len(diagnosis.layers))
         bottom = np.zeros(len(places))
@@ -78,13 +79,14 @@ def errors(diagnoses: Sequence[Diagnosis]) -> str:
             heights = np.array([100 * getattr(layer.error, part) for layer in diagnosis.layers])
             axes.bar(places, heights, 0.72, bottom=bottom, color=colour, label=part)
             bottom += heights
+        highest = max(highest, bottom.max(initial=0.0))
         for place, total in zip(places, bottom, strict=True):
             axes.annotate(f"{total:.1f}", (place, total), (0, 2), textcoords="offset points", ha="center", fontsize=7.5)
         axes.set_title(diagnosis.title)
-        axes.margins(y=0.15)
         axes.set_ylabel("error (%)")
         axes.grid(axis="x", visible=False)
         _name_layers(axes, [layer.name for layer in diagnosis.layers], last=axes is panels[-1])
+    panels[0].set_ylim(0, 1.25 * highest or 1)  # room for the figure above the highest bar
     panels[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
     return _svg(figure)
 
