@@ -78,7 +78,20 @@ def convert(
     if images is not None:
         statistics = Calibration.measure(graph, images, preprocessing, threads=threads)
     chosen = preset(method, **settings)
-    return convert_graph(graph, chosen, steps, preprocessing=preprocessing, calibration=statistics).network
+    conversion = convert_graph(
+        graph,
+        chosen,
+        steps,
+        preprocessing=preprocessing,
+        calibration=statistics,
+        information=origin(model) if isinstance(model, Model) else None,
+    )
+    return conversion.network
+
+
+def origin(model: Model) -> dict[str, str]:
+    """What an integer network keeps of the file that it was made from."""
+    return {"weights": model.path.name, "weights_sha256": model.sha256}
 
 
 def simulate(

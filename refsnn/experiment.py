@@ -19,7 +19,7 @@ from refsnn.analysis.operations import multiply_adds
 from refsnn.ann import Model
 from refsnn.ann.forward import forward_images
 from refsnn.ann.graph import Array, Graph, Preprocessing, ReLU, Sigmoid, Softmax
-from refsnn.api import load
+from refsnn.api import load, origin
 from refsnn.convert import METHODS as PRESETS
 from refsnn.convert import Calibration, Settings, convert, needs_calibration, preset
 from refsnn.errors import InputError, WidthError
@@ -330,7 +330,7 @@ def _convert(
                     group,
                     preprocessing=preprocessing,
                     calibration=calibration,
-                    information={"weights_sha256": model.sha256, "weights": model.path.name},
+                    information=origin(model),
                 )
             except InputError as error:
                 if len(group) == 1:
