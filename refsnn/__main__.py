@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from refsnn import inspect, run
-from refsnn.terminal import show_version
+from refsnn.terminal import Version
 
 
 def application() -> typer.Typer:
@@ -23,10 +21,7 @@ def application() -> typer.Typer:
 
     @app.callback()
     def options(
-        version: Annotated[
-            bool,
-            typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True),
-        ] = False,
+        version: Version = False,
     ) -> None:
         pass
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from refsnn.errors import InputError
-from refsnn.terminal import show_table, show_version, user_errors
+from refsnn.terminal import Version, show_table, user_errors
 
 if TYPE_CHECKING:
     from refsnn.ann import Model
@@ -55,10 +55,7 @@ def inspect(
             metavar="T[,T..]", help="Show widths for these. Default: 1,2,4,8, or what the network was made for."
         ),
     ] = None,
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True),
-    ] = False,
+    version: Version = False,
 ) -> None:
     with user_errors():
         from refsnn.api import load

@@ -299,17 +299,6 @@ class Network:
         population = self[name]
         return isinstance(population, Input) or (isinstance(population, MaxPool) and self.is_static(population.source))
 
-    @cached_property
-    def depth(self) -> int:
-        """The number of firing layers that a signal passes on the longest way from the input to the readout."""
-        depths: dict[str, int] = {}
-        for population in self.populations:
-            before = [depths[p.source] for p in self.incoming(population.name)]
-            if isinstance(population, MaxPool):
-                before = [depths[population.source]]
-            depths[population.name] = max(before, default=0) + isinstance(population, Spiking)
-        return depths[self.readout.name]
-
     def check_steps(self, steps: int) -> None:
         """Check that this network can run for ``steps`` time-steps.
 

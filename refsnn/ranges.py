@@ -132,9 +132,10 @@ def _integrate(network: Network, population: Spiking | Readout, events: dict[str
     for projection in network.incoming(population.name):
         source = events[projection.source]
         step = _sums(projection, source.low, source.high, channels)
-        whole = _sums(projection, source.sum_low, source.sum_high, channels)
         if network.is_static(projection.source):  # the shift comes before the sum over the steps
-            whole = (times * step[0], times * step[1])
+            whole = times * step[0], times * step[1]
+        else:
+            whole = _sums(projection, source.sum_low, source.sum_high, channels)
         low += step[0]
         high += step[1]
         sum_low += whole[0]
@@ -155,23 +156,19 @@ def _integrate(network: Network, population: Spiking | Readout, events: dict[str
             membrane_high=np.maximum(initial + np.maximum(total_high, 0), population.threshold - 1),
         )
     step_low, step_high = low + bias_low, high + bias_high
-    membrane_low, membrane_high = _rate_membrane(network, population, step_low, step_high, steps)
-    # Over the whole run: what can flow in or out between any two moments, bias included.
-    span = sum_high - sum_low + times * np.maximum(np.abs(bias_low), np.abs(bias_high))
-    if membrane_low is None or membrane_high is None:
+    if network.drain:
+        # What can flow in or out between any two moments, bias included; the last steps are without it.
+        span = sum_high - sum_low + times * np.maximum(np.abs(bias_low), np.abs(bias_high))
         membrane_low = np.minimum(initial + np.minimum(total_low, sum_low), -span)
         membrane_high = np.maximum(initial + np.maximum(total_high, sum_high), span + population.threshold)
-    if network.drain:  # steps without bias
         step_low, step_high = np.minimum(step_low, low), np.maximum(step_high, high)
+    else:
+        membrane_low, membrane_high = _step_by_step(population, step_low, step_high, steps)
     return Range(current_low=step_low, current_high=step_high, membrane_low=membrane_low, membrane_high=membrane_high)
 
 
-def _rate_membrane(
-    network: Network, population: Spiking, low: Bounds, high: Bounds, steps: int
-) -> tuple[Bounds, Bounds] | tuple[None, None]:
-    """Interval iteration over a run without drain; with drain the summed currents bound better."""
-    if network.drain:
-        return None, None
+def _step_by_step(population: Spiking, low: Bounds, high: Bounds, steps: int) -> tuple[Bounds, Bounds]:
+    """Bounds of the membrane by interval iteration; with a drain the summed currents bound it better."""
     threshold = population.threshold.astype(np.int64)
     v_low = v_high = population.initial_membrane.astype(np.int64)
     u_low, u_high = v_low, v_high

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from refsnn.errors import InputError
-from refsnn.terminal import Bars, notice, show_table, show_version, user_errors
+from refsnn.terminal import Bars, Version, notice, show_table, user_errors
 
 if TYPE_CHECKING:
     from refsnn.experiment import Request
@@ -189,10 +189,7 @@ def run(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the results as JSON.", rich_help_panel=_OUTPUT)
     ] = None,
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True),
-    ] = False,
+    version: Version = False,
 ) -> None:
     from refsnn.experiment import Request
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,12 @@ def show_version(wanted: bool) -> None:
     if wanted:
         print(f"refsnn {__version__}")
         raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True)
+]
+"""The option ``--version`` of every command."""
 
 
 def notice(text: str) -> None:

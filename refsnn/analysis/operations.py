@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from refsnn.ann.graph import Conv, Dense, Graph, Operation
-from refsnn.geometry import Shape
+from refsnn.geometry import Shape, taps
 
 
 def multiply_adds(graph: Graph) -> int:
@@ -24,16 +22,10 @@ def of_operation(operation: Operation, graph: Graph) -> int:
     source: Shape = graph.shapes[operation.inputs[0]]
     output = graph.shapes[operation.name]
     top, _, left, _ = operation.padding
-    taps = [
-        _in_bounds(source[axis], output[axis], operation.weights.shape[axis + 1], stride, before, dilation)
+    inside = [
+        int(taps(source[axis], output[axis], operation.weights.shape[axis + 1], stride, before, dilation)[1].sum())
         for axis, stride, before, dilation in zip(
             (1, 2), operation.stride, (top, left), operation.dilation, strict=True
         )
     ]
-    return int(math.prod(taps) * operation.weights.shape[0] * operation.weights.shape[1])
-
-
-def _in_bounds(size: int, outputs: int, kernel: int, stride: int, before: int, dilation: int) -> int:
-    """Along one axis: how many pairs of output and tap read a real cell."""
-    places = np.arange(outputs)[:, None] * stride - before + np.arange(kernel)[None, :] * dilation
-    return int(((places >= 0) & (places < size)).sum())
+    return int(math.prod(inside) * operation.weights.shape[0] * operation.weights.shape[1])

@@ -139,7 +139,7 @@ def convert(
         projections=tuple(quantised.projections),
         drain=settings.drain,
         steps=largest if settings.needs_steps else None,
-        information={**(information or {}), "settings": _plain(settings), "steps": list(wanted)},
+        information={**(information or {}), "settings": dataclasses.asdict(settings), "steps": list(wanted)},
     )
     ranges = analyse(wide, largest)
     needed = max((ranges[p.name].membrane_bits for p in wide.spiking), default=8)
@@ -147,10 +147,6 @@ def convert(
     network = dataclasses.replace(wide, membrane_bits=bits)
     layers = tuple(_report(p, settings, theta, quantised, ranges[p.name]) for p in populations if p.name in ranges)
     return Conversion(network=network, graph=graph, layers=layers, notes=_notes(layers, bits, needed))
-
-
-def _plain(settings: Settings) -> dict[str, Any]:
-    return dataclasses.asdict(settings)
 
 
 def _report(

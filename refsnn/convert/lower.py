@@ -17,7 +17,7 @@ import numpy as np
 from refsnn.ann import graph as ann
 from refsnn.ann.graph import Array, Graph, Operation, Order
 from refsnn.errors import InputError
-from refsnn.geometry import NO_PADDING, Padding, Pair, Shape
+from refsnn.geometry import NO_PADDING, Padding, Pair, Shape, taps
 from refsnn.network import ProjectionKind, SumPool
 
 ONE_HOT_LIMIT = 4096
@@ -295,21 +295,21 @@ class _Lowering:
             )
         return _Linear(terms=tuple(terms), bias=bias, shape=self.graph.shapes[operation.name])
 
-    def _shift_bias(self, operation: ann.Conv, taps: Array, reference: _Reference, padding: Padding) -> Array:
+    def _shift_bias(self, operation: ann.Conv, folded: Array, reference: _Reference, padding: Padding) -> Array:
         """What a constant per channel in front of a convolution adds: ``(C,)``, or ``(C, H, W)`` where padding cuts it.
 
-        ``taps`` is ``(Cout, Kh, Kw)``: the constant times the weights, summed over the input channels.
+        ``folded`` is ``(Cout, Kh, Kw)``: the constant times the weights, summed over the input channels.
         """
         if padding == NO_PADDING:
-            total: Array = taps.sum(axis=(1, 2))
+            total: Array = folded.sum(axis=(1, 2))
             return total
         own = reference.padding
         height = reference.shape[1] - own[0] - own[1]
         width = reference.shape[2] - own[2] - own[3]
         output = self.graph.shapes[operation.name]
-        rows = _inside(height, output[1], taps.shape[1], operation.stride[0], padding[0], operation.dilation[0])
-        columns = _inside(width, output[2], taps.shape[2], operation.stride[1], padding[2], operation.dilation[1])
-        total = np.einsum("okl,ky,lx->oyx", taps, rows, columns)
+        rows = taps(height, output[1], folded.shape[1], operation.stride[0], padding[0], operation.dilation[0])[1]
+        columns = taps(width, output[2], folded.shape[2], operation.stride[1], padding[2], operation.dilation[1])[1]
+        total = np.einsum("okl,ky,lx->oyx", folded, rows.astype(np.float64), columns.astype(np.float64))
         return total
 
     def _dense(self, operation: ann.Dense) -> _Linear:
@@ -537,12 +537,6 @@ class _Lowering:
 
 def _sum(one: Padding, other: Padding) -> Padding:
     return (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])
-
-
-def _inside(size: int, outputs: int, kernel: int, stride: int, before: int, dilation: int) -> Array:
-    """``(kernel, outputs)``: 1 where a tap of a window lies inside the map, else 0."""
-    position = np.arange(outputs)[None, :] * stride - before + np.arange(kernel)[:, None] * dilation
-    return ((position >= 0) & (position < size)).astype(np.float64)
 
 
 def _per_map(channels: Array, like: Array) -> Array:

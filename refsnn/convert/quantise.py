@@ -84,7 +84,7 @@ def quantise(
     return _Quantiser(settings, steps, preprocessing).run(populations, theta)
 
 
-def integer_settings(settings: Settings, population: RealPopulation, threshold: NDArray[np.int64]) -> dict[str, Any]:
+def _integer_settings(settings: Settings, population: RealPopulation, threshold: NDArray[np.int64]) -> dict[str, Any]:
     """Neuron kind, thresholds, initial membrane and cap of a firing population."""
     signed = population.kind == "signed"
     fraction = 0.0 if signed else settings.negative_threshold
@@ -164,7 +164,7 @@ class _Quantiser:
                 bias=self._bias(population, scales.unit),
                 unit=scales.unit,
                 schedule=self.schedule,
-                **integer_settings(self.settings, population, scales.threshold),
+                **_integer_settings(self.settings, population, scales.threshold),
             )
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refsnn.errors import InputError
-from refsnn.geometry import Shape
+from refsnn.geometry import Shape, taps
 from refsnn.kernels import KernelSet, Synapses
 from refsnn.network import MaxPool, Network, Projection, Readout, Spiking
 from refsnn.ranges import analyse
@@ -87,11 +87,9 @@ def _reached(
     worth: NDArray[np.int64], size: int, kernel: int, stride: int, padding: int, dilation: int = 1
 ) -> NDArray[np.int64]:
     """Along one axis: the worth of the outputs of a sliding window, summed over those that read each input."""
+    cells, inside = taps(size, len(worth), kernel, stride, padding, dilation)
     result = np.zeros(size, np.int64)
-    for tap in range(kernel):
-        read = np.arange(len(worth)) * stride - padding + tap * dilation
-        inside = (read >= 0) & (read < size)
-        np.add.at(result, read[inside], worth[inside])
+    np.add.at(result, cells[inside], np.broadcast_to(worth, cells.shape)[inside])
     return result
 
 
