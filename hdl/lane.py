@@ -10,8 +10,6 @@ from amaranth.lib.wiring import Component, In, Out
 from hdl.parameters import Device
 from hdl.register import ECP5_FLIP_FLOP
 
-CARRY_IN = 0x000A
-"""Lower half of a CCU2C as a way into the carry chain: with B = C = D = 1 it sends A on as carry."""
 ADD = 0x96AA
 """Half of a CCU2C as one bit of a lane: A plus carry plus (B xor C if D)."""
 
@@ -22,9 +20,10 @@ class Lane(Component):
     Sums wrap at A bits: two's complement, so that only a final sum must fit, not what comes on the way to it. There is
     no reset, and the contents at power-up are arbitrary: a shift defines them.
 
-    On an ECP5, a lane is one carry chain of A/2 + 1 cells CCU2C (negation is the chain's carry-in), and the shift loads
-    the flip-flops behind the adder through their second data input, so that it costs no logic. Elsewhere synthesis
-    makes it from plain logic. The two are proved equal in ``tests/hdl/test_lane.py``.
+    On an ECP5, a lane is one carry chain: a cell CCU2C for two bits, and one into which place and route feeds the first
+    carry, so that A = 20 takes 22 look-up tables, and 21 takes 24. The shift loads the flip-flops behind the adder
+    through their second data input and costs no logic. Elsewhere synthesis makes the lane from plain logic. The two are
+    proved equal in ``tests/hdl/test_lane.py``.
 
     Args:
         accumulator_bits: A.
@@ -72,7 +71,6 @@ class Lane(Component):
         return self._ecp5() if self.device == "ecp5" else self._plain()
 
     def _plain(self) -> Module:
-        """-w is ~w + 1; the 1 is carried in from one bit below."""
         m = Module()
         width = len(self.total)
         total = Signal(signed(width), reset_less=True)
@@ -80,35 +78,35 @@ class Lane(Component):
         m.d.comb += [
             self.total.eq(total),
             operand.eq(Mux(self.enable, self.weight ^ self.negative.replicate(len(self.weight)).as_signed(), 0)),
-            following.eq(Cat(Const(1, 1), total) + Cat(self.negative, operand)),
+            following.eq(Cat(Const(1, 1), total) + Cat(self.negative, operand)),  # -w is ~w + 1, carried in from below
         ]
         m.d.sync += total.eq(Mux(self.shift, self.previous, following[1:]))
         return m
 
     def _ecp5(self) -> Module:
         m = Module()
-        width, clock = len(self.total), ClockSignal()
+        width = len(self.total)
         following = Signal(width)
-        halves: list[tuple[Any, ...]] = [(CARRY_IN, self.negative, 1, 1, 1, Signal(name="unused"))]
+        carry: Any = self.negative  # -w is ~w + 1
+        for low in range(0, width, 2):
+            ports = {"p_INJECT1_0": "NO", "p_INJECT1_1": "NO", "i_CIN": carry}
+            for half, i in enumerate(range(low, min(low + 2, width))):
+                weight = self.weight[min(i, len(self.weight) - 1)]
+                ports |= {f"p_INIT{half}": Const(ADD, 16), f"o_S{half}": following[i]}
+                ports |= {f"i_A{half}": self.total[i], f"i_B{half}": weight}
+                ports |= {f"i_C{half}": self.negative, f"i_D{half}": self.enable}
+            if low + 2 < width:  # a carry that leads nowhere would cost a cell
+                ports["o_COUT"] = carry = Signal(name=f"carry_{low}")
+            m.submodules[f"add_{low}"] = Instance("CCU2C", **ports)
         for i in range(width):
-            weight = self.weight[min(i, len(self.weight) - 1)]
-            halves.append((ADD, self.total[i], weight, self.negative, self.enable, following[i]))
             m.submodules[f"bit_{i}"] = Instance(
                 "TRELLIS_FF",
                 **ECP5_FLIP_FLOP,
                 p_LSRMODE="PRLD",
-                i_CLK=clock,
+                i_CLK=ClockSignal(),
                 i_DI=following[i],
                 i_M=self.previous[i],
                 i_LSR=self.shift,
                 o_Q=self.total[i],
             )
-        carry: Any = 0
-        for cell in range((len(halves) + 1) // 2):
-            ports = {"p_INJECT1_0": "NO", "p_INJECT1_1": "NO", "i_CIN": carry}
-            for half, (init, a, b, c, d, s) in enumerate(halves[2 * cell : 2 * cell + 2]):
-                ports |= {f"p_INIT{half}": Const(init, 16), f"o_S{half}": s}
-                ports |= {f"i_A{half}": a, f"i_B{half}": b, f"i_C{half}": c, f"i_D{half}": d}
-            carry = Signal(name=f"carry_{cell}")
-            m.submodules[f"add_{cell}"] = Instance("CCU2C", **ports, o_COUT=carry)
         return m

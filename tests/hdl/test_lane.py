@@ -87,7 +87,7 @@ def test_the_ecp5_lane_is_equivalent(accumulator_bits: int, weight_bits: int, tm
 @pytest.mark.parametrize(
     ("right", "wrong", "before"),
     [
-        (".INIT0(16'h000a)", ".INIT0(16'h0005)", ALWAYS),
+        (".CIN(negative)", ".CIN(1'h0)", ALWAYS),
         (".INIT1(16'h96aa)", ".INIT1(16'h69aa)", ALWAYS),
         (".C0(negative)", ".C0(1'h0)", ALWAYS),
         (".D1(enable)", ".D1(1'h1)", ALWAYS),
