@@ -43,7 +43,7 @@ class PerImage(Sequence[NDArray[Any]]):
     @overload
     def __getitem__(self, key: int) -> NDArray[Any]: ...
     @overload
-    def __getitem__(self, key: slice) -> list[NDArray[Any]]: ...  # type: ignore[override]
+    def __getitem__(self, key: slice) -> list[NDArray[Any]]: ...
     @overload
     def __getitem__(self, key: tuple[Any, ...]) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
@@ -101,8 +101,7 @@ class Case:
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
         """``(N, C, H, W) uint8``: the images as bytes, in front of the input's table."""
-        with files.open_hdf5(self.path / manifests.VECTORS) as file:
-            return np.asarray(file["pixels"][()])
+        return self._vectors("pixels")
 
     def record(self, population: str) -> PopulationRecord:
         """What the manifest says of a population.
@@ -134,8 +133,15 @@ class Case:
         self.array(population, quantity)
         if not 0 <= image < len(self):
             raise InputError(f"{self.path}: has no image {image}; there are {len(self)}, counted from 0")
-        with files.open_hdf5(self.path / manifests.VECTORS) as file:
-            return np.asarray(file[f"{image}/{self.record(population).stem}/{quantity}"][()])
+        return self._vectors(f"{image}/{self.record(population).stem}/{quantity}")
+
+    def _vectors(self, name: str) -> NDArray[Any]:
+        path = self.path / manifests.VECTORS
+        with files.open_hdf5(path) as file:
+            try:
+                return np.asarray(file[name][()])
+            except (KeyError, OSError, TypeError, AttributeError) as error:
+                raise InputError(f"{path}: '{name}' cannot be read ({error}); make the case again") from error
 
     def mem(self, population: str, quantity: str, image: int = 0) -> Path:
         """The ``$readmemh`` file of one array."""
@@ -210,7 +216,9 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
     for name, expected in manifest.files.items():
         found = files.sha256(folder / name)
         if found != expected:
-            raise InputError(f"{folder / name}: its SHA-256 is {found}, the manifest says {expected}; make the case again")
+            raise InputError(
+                f"{folder / name}: its SHA-256 is {found}, the manifest says {expected}: make the case again"
+            )
 
 
 def _check_populations(folder: Path, manifest: Manifest, network: Network) -> None:
@@ -223,6 +231,4 @@ def _check_populations(folder: Path, manifest: Manifest, network: Network) -> No
                 f"{folder / manifests.FILE}: says '{said[0]}' {said[1]} where the network has '{found[0]}' {found[1]}"
             )
     if len(stated) != len(actual):
-        raise InputError(
-            f"{folder / manifests.FILE}: has {len(stated)} populations, the network has {len(actual)}"
-        )
+        raise InputError(f"{folder / manifests.FILE}: has {len(stated)} populations, the network has {len(actual)}")

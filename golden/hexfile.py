@@ -77,7 +77,8 @@ def unpack(text: str, width: int, bits: int, where: str) -> tuple[NDArray[np.int
     for address, (word, number) in lines.items():
         if len(word) > digits:
             raise InputError(
-                f"{where}, line {number}: has {len(word)} digits; {digits} were expected ({width} fields of {bits} bits)"
+                f"{where}, line {number}: has {len(word)} digits; {digits} were expected "
+                f"({width} fields of {bits} bits)"
             )
         values[address] = _VALUES[np.frombuffer(word.rjust(digits, "0").encode("latin-1", "replace"), np.uint8)]
         if (values[address] == 254).any():
@@ -85,10 +86,14 @@ def unpack(text: str, width: int, bits: int, where: str) -> tuple[NDArray[np.int
     values = values[:, ::-1]
     shifts = np.arange(4, dtype=np.uint8)
     ones = (values[..., None] >> shifts & 1).reshape(len(values), -1)[:, : width * bits].reshape(-1, width, bits)
-    known = np.repeat(values != UNKNOWN, 4, axis=1)[:, : width * bits].reshape(-1, width, bits).all(axis=2)
+    known: NDArray[np.bool_] = (
+        np.repeat(values != UNKNOWN, 4, axis=1)[:, : width * bits].reshape(-1, width, bits).all(axis=2)
+    )
     weights = np.int64(1) << np.arange(bits, dtype=np.int64)
     weights[-1:] *= -1
-    return np.where(known, ones.astype(np.int64) @ weights, 0), known
+    fields: NDArray[np.int64] = ones.astype(np.int64) @ weights
+    fields[~known] = 0
+    return fields, known
 
 
 def _address(word: str, where: str, number: int) -> int:

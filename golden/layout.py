@@ -17,7 +17,7 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 """What one population does for one image, by quantity: ``(T', C, H, W)``, ``static_current`` ``(C, H, W)``."""
 
 QUANTITIES = {
-    "static_current": "what static sources (the input, max-pools over it) add in a step, after the shift; once an image",
+    "static_current": "what static sources (the input, max-pools over it) add in a step, shifted; once an image",
     "current": "I: the current of step t, bias and static current included; with temporal separation what the other "
     "sources send in step t, without them",
     "accumulated": "with temporal separation: base * accumulated(t - 1) + current(t), exact",

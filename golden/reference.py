@@ -56,9 +56,7 @@ def _max_pool(network: Network, population: MaxPool, events: NDArray[Any], steps
     return {"events": made.astype(np.int8), "count": _weighted(made, base).astype(np.int32)}
 
 
-def _integrate(
-    network: Network, population: Spiking | Readout, sent: dict[str, NDArray[Any]], steps: int
-) -> Arrays:
+def _integrate(network: Network, population: Spiking | Readout, sent: dict[str, NDArray[Any]], steps: int) -> Arrays:
     shape = spatial(population.shape)
     static = np.zeros(shape, np.int64)
     moving: list[Maps] = []
@@ -73,9 +71,7 @@ def _integrate(
     return {"static_current": static.astype(np.int32), **arrays}
 
 
-def _rate(
-    network: Network, population: Spiking | Readout, static: Maps, moving: list[Maps], steps: int
-) -> Arrays:
+def _rate(network: Network, population: Spiking | Readout, static: Maps, moving: list[Maps], steps: int) -> Arrays:
     shortest = _shortest(network, steps)
     current = _total(moving, shortest, static.shape)
     current[:steps] += static + per_channel(population.bias)
@@ -99,21 +95,19 @@ def _rate(
     whole = np.zeros_like(s)
     whole[: len(current)] = current
     length = _active(shortest, s, whole)
-    arrays = {"current": whole, "before": u, "events": s, "membrane": v, "count": n}
+    arrays: Arrays = {"current": whole, "before": u, "events": s, "membrane": v, "count": n}
     return {
         quantity: array[:length].astype(np.int8 if quantity == "events" else np.int32)
         for quantity, array in arrays.items()
     }
 
 
-def _separated(
-    network: Network, population: Spiking | Readout, static: Maps, moving: list[Maps], steps: int
-) -> Arrays:
+def _separated(network: Network, population: Spiking | Readout, static: Maps, moving: list[Maps], steps: int) -> Arrays:
     base = population.schedule.base
     current = _total(moving, steps, static.shape)
     current = current[: _active(steps, current)]
     accumulated = _weighted(current, base)
-    taken = {"current": current.astype(np.int32), "accumulated": accumulated}
+    taken: Arrays = {"current": current.astype(np.int32), "accumulated": accumulated}
     times = 1 if base == 2 else steps
     closed = accumulated[-1] + times * (static + per_channel(population.bias))
     if isinstance(population, Readout):

@@ -1,4 +1,4 @@
-"""What projections and max-pools make of events, the plain way: int64 sums over kernel taps, independent of the kernels.
+"""What projections and max-pools make of events, the plain way: int64 sums, tap by tap, no kernel of refsnn.
 
 Maps are ``(T, C, H, W)``; a ``(C,)`` population is ``(C, 1, 1)``. The contract is ``docs/numerics.md``.
 """
@@ -26,7 +26,8 @@ def pooled(pool: SumPool | None, events: NDArray[Any]) -> Maps:
         return maps
     padded = _pad(maps, pool.padding, 0)
     size = pool.output(maps.shape[1:])[1:]
-    return np.sum([_tap(padded, tap, size, pool.stride) for tap in _taps(pool.kernel)], axis=0)
+    made: Maps = np.sum([_tap(padded, tap, size, pool.stride) for tap in _taps(pool.kernel)], axis=0)
+    return made
 
 
 def sums(projection: Projection, events: NDArray[Any], target: Shape) -> Maps:
@@ -79,7 +80,8 @@ def window_maximum(pool: MaxPool, maps: NDArray[Any]) -> Maps:
     """The maxima over the windows of ``(T, C, H, W)`` maps; padded cells are ignored, or a real 0."""
     padded = _pad(maps.astype(np.int64), pool.padding, 0 if pool.zero_padding else SMALLEST)
     size = spatial(pool.shape)[1:]
-    return np.max([_tap(padded, tap, size, pool.stride) for tap in _taps(pool.kernel)], axis=0)
+    maxima: Maps = np.max([_tap(padded, tap, size, pool.stride) for tap in _taps(pool.kernel)], axis=0)
+    return maxima
 
 
 def _taps(kernel: Pair) -> list[Pair]:

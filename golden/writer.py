@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from golden import case, hexfile, layout
 from golden import manifest as manifests
 from golden.case import Case
+from golden.describe import describe
 from golden.flags import FLAGS, Watcher
 from golden.folder import replaced
 from golden.manifest import (
@@ -23,15 +24,11 @@ from golden.manifest import (
     ImagesRecord,
     Manifest,
     NetworkRecord,
-    NeuronRecord,
-    PopulationRecord,
-    WidthsRecord,
 )
 from refsnn import files
 from refsnn.errors import InputError
-from refsnn.network import Network, Population, Spiking
-from refsnn.neurons import NEVER
-from refsnn.ranges import Range, analyse
+from refsnn.network import Network
+from refsnn.ranges import analyse
 from refsnn.simulate import Activity, simulate
 
 
@@ -106,7 +103,7 @@ def write(
             quantities=layout.QUANTITIES,
             mem=layout.LAYOUT,
             populations=tuple(
-                _record(network, index, population, ranges.get(population.name), recorder.arrays[population.name], steps)
+                describe(network, index, steps, ranges.get(population.name), recorder.arrays[population.name])
                 for index, population in enumerate(network.populations)
             ),
             flags=flags,
@@ -156,38 +153,3 @@ class _Recorder:
             before = self.arrays[population].get(quantity)
             steps = (*(before.steps or () if before else ()), len(array))
         self.arrays[population][quantity] = ArrayRecord(dtype=str(array.dtype), axes=axes, bits=bits, steps=steps)
-
-
-def _record(
-    network: Network,
-    index: int,
-    population: Population,
-    widths: Range | None,
-    arrays: dict[str, ArrayRecord],
-    steps: int,
-) -> PopulationRecord:
-    return PopulationRecord(
-        name=population.name,
-        stem=layout.stem(index, population.name),
-        kind=layout.kind(population),
-        shape=layout.spatial(population.shape),
-        separated=population.schedule.separated,
-        base=population.schedule.base,
-        sources=layout.sources(network, population),
-        neuron=_neuron(population, steps) if isinstance(population, Spiking) else None,
-        widths=None if widths is None else WidthsRecord(current=widths.current_bits, membrane=widths.membrane_bits),
-        arrays=arrays,
-    )
-
-
-def _neuron(population: Spiking, steps: int) -> NeuronRecord:
-    low, high = population.limits(steps)
-    gated = not population.schedule.separated
-    return NeuronRecord(
-        kind=population.neuron,
-        threshold=tuple(population.threshold.tolist()),
-        negative_threshold=tuple(population.negative_threshold.tolist()),
-        initial_membrane=tuple(population.initial_membrane.tolist()),
-        low=low if gated and abs(low) != NEVER else None,
-        high=high if gated and high != NEVER else None,
-    )
