@@ -126,12 +126,28 @@ def trace_layout(parameters: Parameters) -> data.StructLayout:
     )
 
 
+def combining(parameters: Parameters) -> int:
+    """Cycles in which the columns are added up, two at a time."""
+    return max(1, (parameters.columns - 1).bit_length())
+
+
+def latency(parameters: Parameters) -> int:
+    """Cycles from a beat to its results."""
+    return combining(parameters) + 5
+
+
+def revisit(parameters: Parameters) -> int:
+    """A neuron's next beat may enter this many cycles after the last one."""
+    return latency(parameters) + 1
+
+
 class Neuron(Component):
     """The neuron of one channel.
 
-    A beat enters at ``beat`` in cycle 0. Its ``sums``, ``state`` and ``static`` are taken in cycle 1. Its results are at
-    the outputs in cycle ``latency``; a write at the end of that cycle can be read by a beat that enters
-    ``latency + 1`` cycles after this one (``revisit``). There is no back-pressure: a beat a cycle.
+    A beat enters at ``beat`` in cycle 0. Its ``sums``, ``state`` and ``static`` are taken in cycle 1. Its results are
+    at the outputs in cycle ``latency``; a write at the end of that cycle can be read by a beat that enters ``revisit``
+    cycles after this one. A static current ends a cycle later: it can be read by a beat that enters ``settled`` cycles
+    after its ``commit``. There is no back-pressure: a beat a cycle.
 
     Ports:
         beat: In, ``beat_layout``.
@@ -144,10 +160,15 @@ class Neuron(Component):
         committed: Out(1): ``current`` is to be written as static current. It ends one cycle later than the rest.
         current: Out, signed(X).
         trace: Out, ``trace_layout``, if the parameters ask for it: of the beat that ends now.
+
+    Attributes:
+        up, down: signed(X) registers: the thresholds in force. Proofs tie them to the loaded ones.
     """
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
+        self.combining, self.latency = combining(parameters), latency(parameters)
+        self.revisit, self.settled = revisit(parameters), revisit(parameters) + 1
         state = signed(parameters.state_bits)
         ports: dict[str, Any] = {
             "beat": In(beat_layout(parameters)),
@@ -166,26 +187,8 @@ class Neuron(Component):
         if parameters.trace:
             ports["trace"] = Out(trace_layout(parameters))
         super().__init__(ports)
+        self.up, self.down = Signal(state), Signal(state)
 
-    @property
-    def combining(self) -> int:
-        """Cycles in which the columns are added up, two at a time."""
-        return max(1, (self.parameters.columns - 1).bit_length())
-
-    @property
-    def latency(self) -> int:
-        """Cycles from a beat to its results."""
-        return self.combining + 5
-
-    @property
-    def revisit(self) -> int:
-        """A neuron's next beat may enter this many cycles after the last one."""
-        return self.latency + 1
-
-    @property
-    def settled(self) -> int:
-        """A beat that enters this many cycles after a ``commit`` finds the new static current."""
-        return self.latency + 2
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -234,7 +237,7 @@ class Neuron(Component):
         sign = total[-1]
         limit = Cat((~sign).replicate(membrane - 1), sign.replicate(width - membrane + 1))
         before = register(Mux(fits, total[:width].as_signed(), limit.as_signed()), signed(width), "before")
-        up, down = Signal(signed(width)), Signal(signed(width))
+        up, down = self.up, self.down
         with m.If(beats[at].valid & beats[at].restart):
             m.d.sync += [up.eq(self.constants.up), down.eq(self.constants.down)]
         with m.Elif(beats[at].valid & beats[at].halve):
