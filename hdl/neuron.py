@@ -189,7 +189,6 @@ class Neuron(Component):
         super().__init__(ports)
         self.up, self.down = Signal(state), Signal(state)
 
-
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         width, membrane = self.parameters.state_bits, self.parameters.membrane_bits
