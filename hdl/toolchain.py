@@ -7,6 +7,7 @@ end. Give file names relative to the folder in which a tool runs: the WebAssembl
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,8 @@ def prove(name: str, script: str, folder: Path) -> tuple[Verdict, str]:
 
 
 def versions(tools: Sequence[str], folder: Path) -> dict[str, str]:
-    """What each tool says about itself, in its first line."""
+    """The version number of each tool; all that it says in its first line, if there is none in it."""
     flags = {"iverilog": "-V", "vvp": "-V", "yosys": "-V"}
-    return {tool: run(tool, [flags.get(tool, "--version")], folder).output.splitlines()[0].strip() for tool in tools}
+    lines = {tool: run(tool, [flags.get(tool, "--version")], folder).output.splitlines()[0] for tool in tools}
+    numbers = {tool: re.search(r"\d+\.\d[\w.+-]*", line) for tool, line in lines.items()}
+    return {tool: number.group() if number else lines[tool].strip() for tool, number in numbers.items()}

@@ -1,0 +1,188 @@
+"""The table of implementation figures: ``python -m hdl.figures``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hdl.array import Array
+from hdl.harness import Harness
+from hdl.implementation import TARGETS, Figures, implement, target_named
+from hdl.parameters import Parameters
+from hdl.toolchain import verilog, versions
+from refsnn import files
+from refsnn.errors import InputError
+from refsnn.run import numbers
+from refsnn.terminal import Version, notice, user_errors
+
+HELP = """
+Place and route a part of the core for several numbers of lanes, and show what it costs.
+
+What was measured once is kept in --folder and not measured again while the
+Verilog, the seed and the tools are the same. 512 lanes take about 5 minutes.
+"""
+
+
+def array(parameters: Parameters) -> Any:
+    """The bare integrate array."""
+    return Array(
+        parameters.rows,
+        parameters.channels,
+        parameters.columns,
+        parameters.pixels,
+        parameters.weight_bits,
+        parameters.accumulator_bits,
+        parameters.device,
+    )
+
+
+PARTS: dict[str, Callable[[Parameters], Any]] = {"array": array}
+"""What can be measured: a function that makes the component, with ports in its signature."""
+
+SIZES = {
+    16: {"rows": 1, "channels": 4, "pixels": 1, "columns": 4},
+    32: {"rows": 1, "channels": 4, "pixels": 2, "columns": 4},
+    64: {"rows": 1, "channels": 8, "pixels": 2, "columns": 4},
+    128: {"rows": 1, "channels": 8, "pixels": 4, "columns": 4},
+    256: {"rows": 1, "channels": 16, "pixels": 4, "columns": 4},
+    512: {"rows": 1, "channels": 16, "pixels": 8, "columns": 4},
+    1024: {"rows": 2, "channels": 16, "pixels": 8, "columns": 4},
+}
+"""Lanes, and how they are arranged."""
+
+COLUMNS = ("lanes", "arranged as", "LUT", "FF", "block RAM", "DSP", "MHz", "LUT a lane", "seconds")
+
+
+def parameters_of(lanes: int, device: str) -> Parameters:
+    """The core of a number of lanes.
+
+    Raises:
+        InputError: there is no arrangement for that number, or no such device.
+    """
+    if lanes not in SIZES:
+        raise InputError(f"--lanes has {lanes}; {', '.join(map(str, SIZES))} were expected")
+    return replace(Parameters(device=target_named(device).device), **SIZES[lanes])
+
+
+def measure(part: str, parameters: Parameters, device: str, seed: int, megahertz: float, folder: Path) -> Figures:
+    """The figures of one design, without the harness around it, measured or remembered.
+
+    Args:
+        part: a key of ``PARTS``.
+        parameters: of the core.
+        device: a key of ``hdl.implementation.TARGETS``.
+        seed, megahertz: of place and route.
+        folder: holds a folder for each result.
+    """
+    target = target_named(device)
+    harness = Harness(PARTS[part](parameters))
+    source = verilog(harness, "harness")
+    key = json.dumps([source, asdict(target), seed, megahertz, tools(target.device, folder)])
+    place = folder / f"{part}-{device}-{parameters.lanes}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    result = place / "figures.json"
+    if result.exists():
+        return Figures(**json.loads(result.read_text(encoding="utf-8")))
+    notice(f"{part}, {parameters.lanes:,} lanes, {device}, seed {seed}: synthesis, place and route")
+    found = implement(source, "harness", target, place, seed=seed, megahertz=megahertz)
+    shared = (
+        target.device == "ecp5"
+    )  # a look-up table of the harness and its flip-flop count as one logic cell elsewhere
+    luts = found.luts - (harness.luts if shared else harness.flip_flops)
+    found = replace(found, luts=luts, flip_flops=found.flip_flops - harness.flip_flops)
+    files.write_text(result, json.dumps(asdict(found), indent=2) + "\n")
+    return found
+
+
+def tools(device: str, folder: Path) -> dict[str, str]:
+    """The versions of the tools that make the figures."""
+    return versions(("yosys", f"nextpnr-{device}"), folder)
+
+
+def row(parameters: Parameters, found: Sequence[Figures]) -> tuple[str, ...]:
+    """Cells of a table's row, from the results of one or more seeds."""
+    first = found[0]
+    synthesis, place = ([getattr(each, name) for each in found] for name in ("synthesis_seconds", "place_seconds"))
+    return (
+        f"{parameters.lanes:,}",
+        f"{parameters.rows} x {parameters.channels} x {parameters.pixels} x {parameters.columns}",
+        f"{first.luts:,} ({100 * first.luts / first.available[0]:.0f} %)",
+        f"{first.flip_flops:,}",
+        f"{first.block_rams} of {first.available[1]}",
+        f"{first.multipliers} of {first.available[2]}",
+        span([each.megahertz for each in found], ".1f"),
+        f"{first.luts / parameters.lanes:.1f}",
+        f"{span(synthesis, '.0f')} / {span(place, '.0f')}",
+    )
+
+
+def span(values: Sequence[float], form: str) -> str:
+    """One number, or the least and the largest."""
+    least, largest = format(min(values), form), format(max(values), form)
+    return least if least == largest else f"{least} to {largest}"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [COLUMNS, ["---:"] * len(COLUMNS), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def insert(page: Path, command: str, text: str) -> None:
+    """Put a table into a page, between the lines ``<!-- command -->`` and ``<!-- end -->``.
+
+    Raises:
+        InputError: there are no such lines.
+    """
+    content = page.read_text(encoding="utf-8") if page.exists() else ""
+    before, start, rest = content.partition(f"<!-- {command} -->\n")
+    _, end, after = rest.partition("<!-- end -->\n")
+    if not end:
+        raise InputError(f"{page}: the lines '<!-- {command} -->' and '<!-- end -->' were expected around the table")
+    files.write_text(page, f"{before}{start}{text}{end}{after}")
+
+
+def figures(
+    part: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(PARTS)}.")] = "array",
+    device: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(TARGETS)}.")] = "ecp5-85",
+    lanes: Annotated[str, typer.Option(metavar="N[,N..]", help=f"{', '.join(map(str, SIZES))}.")] = "256,512,1024",
+    seeds: Annotated[str, typer.Option(metavar="N[,N..]", help="Of the placer; the table shows the spread.")] = "1",
+    megahertz: Annotated[float, typer.Option(metavar="X", help="What the tools aim at.")] = 150,
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Netlists, logs and results.")] = Path("runs/figures"),
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the table into this page, below a comment with the command."),
+    ] = None,
+    version: Version = False,
+) -> None:
+    with user_errors():
+        if part not in PARTS:
+            raise InputError(f"--part is '{part}'; one of {', '.join(PARTS)} was expected")
+        chosen = [parameters_of(each, device) for each in numbers("--lanes", lanes, int)]
+        placer_seeds = numbers("--seeds", seeds, int)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [
+            row(each, [measure(part, each, device, seed, megahertz, folder) for seed in placer_seeds])
+            for each in chosen
+        ]
+        named = ", ".join(f"{name} {version}" for name, version in tools(target_named(device).device, folder).items())
+        text = f"{table(rows)}\nPlacer seeds {seeds}; {named}.\n"
+        print(text, end="")
+        if page is not None:
+            insert(page, f"python -m hdl.figures --part {part} --device {device} --lanes {lanes} --seeds {seeds}", text)
+
+
+def main() -> None:
+    """Run the command."""
+    application = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    application.command(help=HELP)(figures)
+    application(prog_name="python -m hdl.figures")
+
+
+if __name__ == "__main__":
+    main()
