@@ -35,6 +35,7 @@ class Parameters:
         event_words, weight_words: depth of the event memory (of each bank) and of the weight memory.
         fetches, taps, segments, neurons: depths of the tables that describe a layer.
         device: what the integrate lanes are made for; ``generic`` is plain logic.
+        pooling: whether there is a max-pool unit.
         trace: whether every neuron's current, membranes and spike are brought out, step by step.
     """
 
@@ -55,6 +56,7 @@ class Parameters:
     segments: int = 64
     neurons: int = 256
     device: Device = "generic"
+    pooling: bool = True
     trace: bool = False
 
     def __post_init__(self) -> None:

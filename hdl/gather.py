@@ -1,0 +1,201 @@
+"""The event memory, and the fetching of rows of pixels from it for all R rows at a time; silent rows are dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Array as Choice
+from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.lib import data, fifo, memory, stream
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.parameters import Parameters
+from hdl.sequencer import mark_layout, request_layout
+from hdl.tables import COORDINATE_BITS, address_bits
+
+DEPTH = 16
+"""Windows that may wait for the lanes."""
+
+
+def window_layout(parameters: Parameters) -> data.StructLayout:
+    """What a fetch found, or the end of a pass.
+
+    Fields:
+        marks, mark: as in the request.
+        first, number, weights: of the fetch: its taps, and the input channel's first weight word.
+        events: R rows of the visible pixels of J ternary events; outside the map there are none.
+        inside: for max-pools, R rows of a bit for each visible pixel: it lies inside the map.
+    """
+    taps = unsigned(address_bits(parameters.taps))
+    fields: dict[str, Any] = {
+        "marks": 1,
+        "mark": mark_layout(),
+        "first": taps,
+        "number": taps,
+        "weights": unsigned(address_bits(parameters.weight_words)),
+        "events": data.ArrayLayout(unsigned(parameters.visible * 2 * parameters.columns), parameters.rows),
+    }
+    if parameters.pooling:
+        fields["inside"] = data.ArrayLayout(unsigned(parameters.visible), parameters.rows)
+    return data.StructLayout(fields)
+
+
+def store_layout(parameters: Parameters) -> data.StructLayout:
+    """A write into the event memory: a group of P pixels of J events, pixel by pixel, column by column."""
+    return data.StructLayout(
+        {
+            "enable": 1,
+            "bank": unsigned(address_bits(parameters.banks)),
+            "address": unsigned(address_bits(parameters.event_words)),
+            "data": unsigned(parameters.word_bits),
+        }
+    )
+
+
+class Gather(Component):
+    """Turns requests into windows.
+
+    The event memory has a copy for each of the R rows, so that they read on their own, and B banks in each: group g of a
+    row lies in bank g mod B, so that B neighbouring groups are read at once, wherever they begin.
+
+    Ports:
+        requests: In, stream of ``request_layout``: taken while there is room for what they find.
+        windows: Out, stream of ``window_layout``: in the same order, without the silent ones.
+        store: In, ``store_layout``: at any time.
+        keep: In(1): windows are kept even if they are silent. zeros: In(1): everything counts as inside the map.
+        dropped: Out(1): a silent window is dropped in this cycle.
+
+    ``latency``: cycles from a request to its window, at least.
+    """
+
+    latency = 7
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        super().__init__(
+            {
+                "requests": In(stream.Signature(request_layout(parameters))),
+                "windows": Out(stream.Signature(window_layout(parameters))),
+                "store": In(store_layout(parameters)),
+                "keep": In(1),
+                "zeros": In(1),
+                "dropped": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        parameters = self.parameters
+        rows, banks, pixel_bits = parameters.rows, parameters.banks, 2 * parameters.columns
+        group_bits = parameters.pixels * pixel_bits
+        request = self.requests.payload
+
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=window_layout(parameters).size, depth=DEPTH)
+        credits = Signal(range(DEPTH + 1), init=DEPTH)
+        accepted, taken = Signal(), Signal()
+        m.d.comb += [
+            self.requests.ready.eq(credits != 0),
+            accepted.eq(self.requests.valid & self.requests.ready),
+            self.windows.valid.eq(queue.r_rdy),
+            self.windows.payload.eq(queue.r_data),
+            taken.eq(self.windows.valid & self.windows.ready),
+            queue.r_en.eq(self.windows.ready),
+        ]
+        m.d.sync += credits.eq(credits - accepted + taken + self.dropped)
+
+        # The rest of a request travels along, a register a stage.
+        valid = [accepted]
+        along: list[Any] = [request]
+        for stage in range(1, 7):
+            valid.append(Signal(name=f"valid_{stage}"))
+            along.append(Signal(request.shape(), name=f"request_{stage}"))
+            m.d.sync += [valid[stage].eq(valid[stage - 1]), along[stage].eq(along[stage - 1])]
+
+        # Stage 1: where each row lies, and which row and groups it is.
+        address = [Signal(address_bits(parameters.event_words), name=f"address_{r}") for r in range(rows)]
+        row = [Signal(signed(COORDINATE_BITS), name=f"row_{r}") for r in range(rows)]
+        base, at_row = request.address, request.row
+        for r in range(rows):
+            m.d.sync += [address[r].eq(base), row[r].eq(at_row)]
+            base, at_row = base + request.row_offset, at_row + request.row_stride
+
+        # Stage 2: the address in each bank, and what lies inside the map.
+        turn_bits = address_bits(banks)
+        group = along[1].group
+        word = [[Signal.like(address[r], name=f"word_{r}_{b}") for b in range(banks)] for r in range(rows)]
+        row_inside, group_inside = Signal(rows), Signal(banks)
+        for r in range(rows):
+            m.d.sync += row_inside[r].eq((row[r] >= 0) & (row[r] < along[1].rows))
+            for b in range(banks):
+                m.d.sync += word[r][b].eq(address[r] + (group >> turn_bits) + (b < group[:turn_bits]))
+        for k in range(banks):
+            m.d.sync += group_inside[k].eq((group + k >= 0) & (group + k < along[1].groups))
+
+        # Stage 3: the memories read; stage 4: their data in registers.
+        found = [[Signal(group_bits, name=f"found_{r}_{b}") for b in range(banks)] for r in range(rows)]
+        for r in range(rows):
+            for b in range(banks):
+                m.submodules[f"events_{r}_{b}"] = events = memory.Memory(
+                    shape=unsigned(group_bits), depth=parameters.event_words, init=[]
+                )
+                read, write = events.read_port(), events.write_port()
+                m.d.comb += [
+                    write.en.eq(self.store.enable & (self.store.bank == b)),
+                    write.addr.eq(self.store.address),
+                    write.data.eq(self.store.data),
+                    read.addr.eq(word[r][b]),
+                ]
+                m.d.sync += found[r][b].eq(read.data)
+        inside = []
+        for stage in (3, 4):
+            late = Signal(data.StructLayout({"rows": rows, "groups": banks}), name=f"inside_{stage}")
+            previous = inside[-1] if inside else Cat(row_inside, group_inside)
+            m.d.sync += late.as_value().eq(previous)
+            inside.append(late.as_value())
+        inside_rows, inside_groups = inside[-1][:rows], inside[-1][rows:]
+
+        # Stage 5: the groups in order, silent outside the map; stage 6: whether anything is there.
+        lined, window = [], []
+        silent = Signal(rows)
+        turn = along[4].group[:turn_bits]
+        for r in range(rows):
+            straight = Signal(parameters.visible * pixel_bits, name=f"straight_{r}")
+            passed = Signal.like(straight, name=f"window_{r}")
+            for k in range(banks):
+                bank = Choice([found[r][(k + t) % banks] for t in range(banks)])[turn]
+                shown = (inside_rows[r] & inside_groups[k]).replicate(group_bits)
+                m.d.sync += straight.word_select(k, group_bits).eq(bank & shown)
+            occupied = Cat(straight.word_select(x, pixel_bits).any() for x in range(parameters.visible))
+            m.d.sync += [passed.eq(straight), silent[r].eq(~(occupied & along[5].care).any())]
+            lined.append(straight)
+            window.append(passed)
+        if parameters.pooling:
+            whole = Signal(data.StructLayout({"rows": rows, "groups": banks}))
+            wholes = [Signal.like(whole, name=f"whole_{stage}") for stage in (5, 6)]
+            m.d.sync += [wholes[0].as_value().eq(inside[-1]), wholes[1].eq(wholes[0])]
+            edge = Signal(banks)
+            m.d.sync += edge.eq(Cat(along[5].group + k == along[5].groups - 1 for k in range(banks)))
+
+        # Stage 7: into the queue.
+        payload = data.View(window_layout(parameters), Signal(window_layout(parameters).size, name="entry"))
+        m.d.comb += [
+            payload.marks.eq(along[6].marks),
+            payload.mark.eq(along[6].mark),
+            payload.first.eq(along[6].first),
+            payload.number.eq(along[6].number),
+            payload.weights.eq(along[6].weights),
+            *(payload.events[r].eq(window[r]) for r in range(rows)),
+            self.dropped.eq(valid[6] & ~along[6].marks & ~self.keep & silent.all()),
+            queue.w_en.eq(valid[6] & ~self.dropped),
+            queue.w_data.eq(payload.as_value()),
+        ]
+        if parameters.pooling:
+            for r in range(rows):
+                groups = (
+                    (along[6].last | (~edge[k]).replicate(parameters.pixels))
+                    & (wholes[1].rows[r] & wholes[1].groups[k]).replicate(parameters.pixels)
+                    | self.zeros.replicate(parameters.pixels)
+                    for k in range(banks)
+                )
+                m.d.comb += payload.inside[r].eq(Cat(*groups))
+        return m

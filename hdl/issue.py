@@ -1,0 +1,190 @@
+"""From windows to micro-operations: one tap a cycle, its weights and its events side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Array as Choice
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, memory, stream
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.gather import window_layout
+from hdl.parameters import Parameters
+from hdl.pool import Pool
+from hdl.sequencer import mark_layout
+from hdl.tables import address_bits, tap_layout, write_layout
+
+COARSE, MIDDLE = 8, 2
+"""Pixels by which the first and the second stage of the shifter shift; the third shifts by one."""
+
+
+def operation_layout(parameters: Parameters) -> data.StructLayout:
+    """A micro-operation of the integrate lanes.
+
+    Fields:
+        weights: C times signed(8 or 16).
+        enable, negative: a bit for each lane of a channel, at ``(row * P + pixel) * J + column``: there is an event; it
+            is negative.
+        shift: the lanes are read out by one pixel instead; then there are no events.
+        pooled: these are events for the max-pool unit; ``inside``: R * P bits: which of them lie inside the map.
+        ends: a pass ends here, for the max-pool unit; ``mark`` tells which.
+    """
+    events = parameters.places * parameters.columns
+    fields: dict[str, Any] = {
+        "weights": data.ArrayLayout(signed(parameters.weight_bits), parameters.channels),
+        "enable": unsigned(events),
+        "negative": unsigned(events),
+        "shift": 1,
+    }
+    if parameters.pooling:
+        fields |= {"pooled": 1, "inside": unsigned(parameters.places), "ends": 1, "mark": mark_layout()}
+    return data.StructLayout(fields)
+
+
+class Issue(Component):
+    """Runs through the taps of each window; at the end of a pass reads the lanes out.
+
+    Ports:
+        windows: In, stream of ``window_layout``.
+        operation: Out, ``operation_layout``: ``latency`` cycles after the tap was reached. No back-pressure.
+        marked: Out(1): the lanes begin to be read out for the pass that ``mark`` tells; a pulse.
+        mark: Out, ``mark_layout``.
+        slot: Out: of a ``shift``: the pixel that comes out; ``filled``: Out(1): it is the last one.
+        room: In(1): there is room for what a pass leaves; asked once for each.
+        pooling: In(1): windows are for the max-pool unit.
+        write_tap, write_weights: In, ``write_layout``: the table and the memory; while no windows come.
+        active: Out(1): a tap is reached in this cycle.
+    """
+
+    latency = 4
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        super().__init__(
+            {
+                "windows": In(stream.Signature(window_layout(parameters))),
+                "operation": Out(operation_layout(parameters)),
+                "marked": Out(1),
+                "mark": Out(mark_layout()),
+                "slot": Out(unsigned(address_bits(parameters.pixels))),
+                "filled": Out(1),
+                "room": In(1),
+                "pooling": In(1),
+                "write_tap": In(write_layout(parameters.taps, tap_layout(parameters).size)),
+                "write_weights": In(write_layout(parameters.weight_words, 8 * parameters.channels)),
+                "active": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        parameters = self.parameters
+        rows, pixels, columns = parameters.rows, parameters.pixels, parameters.columns
+        m.submodules.taps = taps = memory.Memory(shape=tap_layout(parameters), depth=parameters.taps, init=[])
+        m.submodules.weights = weights = memory.Memory(
+            shape=data.ArrayLayout(signed(8), parameters.channels), depth=parameters.weight_words, init=[]
+        )
+        read_tap, read_weights = taps.read_port(), weights.read_port()
+        for port, write in ((taps.write_port(), self.write_tap), (weights.write_port(), self.write_weights)):
+            m.d.comb += [port.en.eq(write.enable), port.addr.eq(write.address), port.data.eq(write.data)]
+
+        # Cycle 0: the window at hand, and how far it is done.
+        window = self.windows.payload
+        index = Signal(range(max(parameters.taps, pixels, Pool.pause(parameters) + 1)))
+        going, last = Signal(), Signal()
+        reading = Signal()
+        with m.If(window.marks):
+            m.d.comb += [
+                reading.eq(self.windows.valid & ((index != 0) | self.room)),
+                going.eq(reading),
+                last.eq(index == Mux(self.pooling, Pool.pause(parameters), pixels - 1)),
+                self.marked.eq(reading & (index == 0) & ~self.pooling),
+            ]
+        with m.Else():
+            m.d.comb += [
+                going.eq(self.windows.valid),
+                last.eq(index == window.number - 1),
+                self.active.eq(going),
+            ]
+        m.d.comb += [
+            read_tap.addr.eq(window.first + index),
+            self.windows.ready.eq(going & last),
+            self.mark.eq(window.mark),
+        ]
+        with m.If(going):
+            m.d.sync += index.eq(Mux(last, 0, index + 1))
+
+        def late(value: Any, shape: Any, cycles: int, name: str) -> Any:
+            for cycle in range(cycles):
+                following = Signal(shape, name=f"{name}_{cycle + 1}")
+                m.d.sync += following.eq(value)
+                value = following
+            return value
+
+        operation = self.operation
+        m.d.comb += [
+            operation.shift.eq(late(reading & ~self.pooling, 1, self.latency, "shift")),
+            self.slot.eq(late(pixels - 1 - index, self.slot.shape(), self.latency, "slot")),
+            self.filled.eq(late(reading & ~self.pooling & last, 1, self.latency, "filled")),
+        ]
+
+        # Weights. Cycle 1: their address; 2: the memory reads; 3: their plane.
+        first_weights = late(window.weights, window.weights.shape(), 1, "weights")
+        m.d.sync += read_weights.addr.eq(first_weights + read_tap.data.weight)
+        high = late(read_tap.data.high, 1, 2, "high")
+        for channel in range(parameters.channels):
+            weight = read_weights.data[channel]
+            if parameters.weight_planes == 2:
+                weight = Mux(high, weight << 8, weight)
+            m.d.sync += operation.weights[channel].eq(weight)
+
+        # Events. Cycles 1 to 3: the shifter; each stage keeps what the next ones can still reach.
+        live = late(self.active, 1, 1, "live")
+        tap = read_tap.data
+        middle = late(tap.shift[:3], 3, 1, "shift_middle")
+        fine = late(middle[0], 1, 1, "shift_fine")
+        wide = late(tap.wide, 1, 2, "wide")
+        lanes = late(Mux(live, tap.lanes, 0), pixels, 2, "lanes")
+        pixel_bits = 2 * columns + (1 if parameters.pooling else 0)
+        reach = 2 * pixels - 1
+        for r in range(rows):
+            events = window.events[r]
+            parts = []
+            for x in range(parameters.visible):
+                parts.append(events.word_select(x, 2 * columns))
+                if parameters.pooling:
+                    parts.append(window.inside[r][x])
+            seen = late(Cat(*parts), parameters.visible * pixel_bits, 1, f"seen_{r}")
+            seen = self._shifted(m, seen, tap.shift[3:], COARSE, reach + 7, pixel_bits, f"coarse_{r}")
+            seen = self._shifted(m, seen, middle[1:], MIDDLE, reach + 1, pixel_bits, f"middle_{r}")
+            for p in range(pixels):
+                reached = [seen[(at * pixel_bits) : (at + 1) * pixel_bits] for at in (p, p + 1, 2 * p, 2 * p + 1)]
+                pixel = Mux(lanes[p], Choice(reached)[Cat(fine, wide)], 0)
+                chosen = Signal(pixel_bits, name=f"chosen_{r}_{p}")
+                m.d.sync += chosen.eq(pixel)
+                place = r * pixels + p
+                for j in range(columns):
+                    at = place * columns + j
+                    m.d.comb += [operation.enable[at].eq(chosen[2 * j]), operation.negative[at].eq(chosen[2 * j + 1])]
+                if parameters.pooling:
+                    m.d.comb += operation.inside[place].eq(chosen[-1])
+        if parameters.pooling:
+            m.d.comb += [
+                operation.pooled.eq(late(self.active & self.pooling, 1, self.latency, "pooled")),
+                operation.ends.eq(late(reading & self.pooling & (index == 0), 1, self.latency, "ends")),
+                operation.mark.eq(late(window.mark, mark_layout(), self.latency, "mark")),
+            ]
+        return m
+
+    def _shifted(
+        self, m: Module, seen: Signal, amount: Any, step: int, keep: int, pixel_bits: int, name: str
+    ) -> Signal:
+        """The ``keep`` pixels of ``seen`` from ``amount * step`` on, a cycle later; beyond its end there are none."""
+        result = Signal(keep * pixel_bits, name=name)
+        padded = Cat(seen, Const(0, (keep + step * ((1 << max(len(amount), 0)) - 1)) * pixel_bits))
+        choices = [
+            padded[k * step * pixel_bits : (k * step + keep) * pixel_bits] for k in range(1 << max(len(amount), 0))
+        ]
+        m.d.sync += result.eq(Choice(choices)[amount] if len(choices) > 1 else choices[0])
+        return result

@@ -1,0 +1,257 @@
+"""The order of work: blocks, tiles, passes, segments, input channels, fetches, as a stream of requests for events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, memory, stream
+from amaranth.lib.wiring import Component, In, Out
+
+from hdl.parameters import Parameters
+from hdl.tables import (
+    CHUNK_BITS,
+    COORDINATE_BITS,
+    COUNT_BITS,
+    address_bits,
+    fetch_layout,
+    job_layout,
+    segment_layout,
+    write_layout,
+)
+
+
+def mark_layout() -> data.StructLayout:
+    """The end of a pass over one chunk of columns.
+
+    Fields:
+        static, shifted: as in the segment.
+        first, last: the pass's first, last chunk. end: the tile ends with it.
+    """
+    return data.StructLayout({"static": 1, "shifted": 1, "first": 1, "last": 1, "end": 1})
+
+
+def request_layout(parameters: Parameters) -> data.StructLayout:
+    """A request for events, or the end of a pass.
+
+    Fields:
+        marks: 1: the end of a pass, told by ``mark``; all but these two fields are idle.
+        address: of the row for the first of the R rows, without the group. row_offset: from one of the R to the next.
+        row: its source row; row_stride: from one of the R to the next; rows: of the source map.
+        group: the first visible one; groups: of a source row; last: P bits: the existing pixels of its last group.
+        care, first, number: of the fetch. weights: address of the input channel's first weight word.
+    """
+    coordinate = signed(COORDINATE_BITS)
+    event = unsigned(address_bits(parameters.event_words))
+    taps = unsigned(address_bits(parameters.taps))
+    return data.StructLayout(
+        {
+            "marks": 1,
+            "mark": mark_layout(),
+            "address": event,
+            "row_offset": event,
+            "row": coordinate,
+            "row_stride": unsigned(COORDINATE_BITS - 1),
+            "rows": unsigned(COORDINATE_BITS - 1),
+            "group": coordinate,
+            "groups": unsigned(COORDINATE_BITS - 1),
+            "last": unsigned(parameters.pixels),
+            "care": unsigned(parameters.visible),
+            "first": taps,
+            "number": taps,
+            "weights": unsigned(address_bits(parameters.weight_words)),
+        }
+    )
+
+
+class Sequencer(Component):
+    """Walks through a job's tables.
+
+    Ports:
+        job: In, ``job_layout``: steady while ``busy``.
+        start: In(1): a pulse while not busy.
+        busy: Out(1): requests are still to come.
+        block: Out(1): a pulse: the constants of the block ``block_index`` are to be loaded; the sequencer waits for
+            ``ready``.
+        ready: In(1): all earlier tiles are done and the constants are there.
+        requests: Out, stream of ``request_layout``: one a cycle while inside a segment.
+        write_segment, write_fetch: In, ``write_layout``: the tables; while not busy.
+
+    Between segments there are 5 cycles without a request.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        super().__init__(
+            {
+                "job": In(job_layout(parameters)),
+                "start": In(1),
+                "busy": Out(1),
+                "block": Out(1),
+                "ready": In(1),
+                "requests": Out(stream.Signature(request_layout(parameters))),
+                "write_segment": In(write_layout(parameters.segments, segment_layout(parameters).size)),
+                "write_fetch": In(write_layout(parameters.fetches, fetch_layout(parameters).size)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        parameters, job = self.parameters, self.job
+        m.submodules.segments = segments = memory.Memory(
+            shape=segment_layout(parameters), depth=parameters.segments, init=[]
+        )
+        m.submodules.fetches = fetches = memory.Memory(
+            shape=fetch_layout(parameters), depth=parameters.fetches, init=[]
+        )
+        read_segment, read_fetch = segments.read_port(), fetches.read_port()
+        for port, write in ((segments.write_port(), self.write_segment), (fetches.write_port(), self.write_fetch)):
+            m.d.comb += [port.en.eq(write.enable), port.addr.eq(write.address), port.data.eq(write.data)]
+
+        event = address_bits(parameters.event_words)
+        pointer = Signal(address_bits(parameters.segments))
+        block_first = Signal.like(pointer)
+        pass_first = Signal.like(pointer)
+        blocks = Signal(COUNT_BITS)
+        tile_row, tile_column = Signal(COORDINATE_BITS - 1), Signal(COORDINATE_BITS - 1)
+        chunk = Signal(CHUNK_BITS)
+        segment = Signal(segment_layout(parameters))
+        row, group = Signal(signed(COORDINATE_BITS)), Signal(signed(COORDINATE_BITS))
+        down, over = Signal(event), Signal(event)
+        inputs, number = Signal(COUNT_BITS), Signal(address_bits(parameters.fetches))
+        channel = Signal(event)
+        plane, weights = Signal(event), Signal(address_bits(parameters.weight_words))
+        m.d.comb += [read_segment.addr.eq(pointer), self.busy.eq(1)]
+
+        # A fetch's entry arrives a cycle after its address: the request goes out then, or waits.
+        waiting = Signal()
+        asked = Signal(data.StructLayout({"plane": plane.shape(), "weights": weights.shape()}))
+        marks, mark = Signal(), Signal(mark_layout())
+        free = Signal()
+        request = self.requests.payload
+        m.d.comb += [
+            free.eq(~waiting | self.requests.ready),
+            self.requests.valid.eq(waiting),
+            read_fetch.en.eq(free),
+            request.marks.eq(marks),
+            request.mark.eq(mark),
+            request.address.eq(asked.plane + read_fetch.data.offset),
+            request.row_offset.eq(segment.row_offset),
+            request.row.eq(row + read_fetch.data.row),
+            request.row_stride.eq(segment.row_stride),
+            request.rows.eq(segment.rows),
+            request.group.eq(group + read_fetch.data.group),
+            request.groups.eq(segment.groups),
+            request.last.eq(segment.edge),
+            request.care.eq(read_fetch.data.care),
+            request.first.eq(read_fetch.data.first),
+            request.number.eq(read_fetch.data.number),
+            request.weights.eq(asked.weights),
+        ]
+        with m.If(self.requests.ready):
+            m.d.sync += waiting.eq(0)
+
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += self.busy.eq(0)
+                with m.If(self.start):
+                    m.d.sync += [
+                        blocks.eq(job.blocks - 1),
+                        pointer.eq(job.segments),
+                        tile_row.eq(0),
+                        tile_column.eq(0),
+                        chunk.eq(0),
+                        channel.eq(0),
+                    ]
+                    m.next = "block"
+            with m.State("block"):
+                m.d.comb += self.block.eq(1)
+                m.d.sync += [block_first.eq(pointer), pass_first.eq(pointer)]
+                m.next = "load"
+            with m.State("load"):
+                with m.If(self.ready):
+                    m.next = "read"
+            with m.State("read"):
+                m.next = "take"
+            with m.State("take"):
+                m.d.sync += segment.eq(read_segment.data)
+                m.next = "multiply"
+            with m.State("multiply"):
+                m.d.sync += [
+                    down.eq(tile_row * segment.tile_offset),
+                    over.eq(chunk * segment.chunk_offset),
+                    row.eq(tile_row * segment.tile_rows),
+                    group.eq(tile_column * segment.tile_groups),
+                    weights.eq(segment.weights),
+                ]
+                m.next = "add"
+            with m.State("add"):
+                m.d.sync += [
+                    plane.eq(segment.events + down + over + channel),
+                    read_fetch.addr.eq(segment.first),
+                    inputs.eq(segment.inputs - 1),
+                    number.eq(segment.number - 1),
+                ]
+                m.next = "run"
+            with m.State("run"):
+                with m.If(free):
+                    m.d.sync += [waiting.eq(1), marks.eq(0), asked.plane.eq(plane), asked.weights.eq(weights)]
+                    with m.If(number != 0):
+                        m.d.sync += [number.eq(number - 1), read_fetch.addr.eq(read_fetch.addr + 1)]
+                    with m.Else():
+                        m.d.sync += [
+                            number.eq(segment.number - 1),
+                            read_fetch.addr.eq(segment.first),
+                            inputs.eq(inputs - 1),
+                            plane.eq(plane + segment.plane),
+                            weights.eq(weights + segment.advance),
+                        ]
+                        with m.If(inputs == 0):
+                            m.next = "next"
+            with m.State("next"):
+                last_chunk = Signal()
+                m.d.comb += last_chunk.eq(chunk == segment.chunks - 1)
+                with m.If(free):
+                    m.next = "read"
+                    m.d.sync += pointer.eq(pointer + 1)
+                    with m.If(segment.last):
+                        m.d.sync += [
+                            waiting.eq(1),
+                            marks.eq(1),
+                            mark.static.eq(segment.static),
+                            mark.shifted.eq(segment.shifted),
+                            mark.first.eq(chunk == 0),
+                            mark.last.eq(last_chunk),
+                            mark.end.eq(last_chunk & segment.end),
+                            chunk.eq(Mux(last_chunk, 0, chunk + 1)),
+                        ]
+                        with m.If(~last_chunk):
+                            m.d.sync += pointer.eq(pass_first)
+                        with m.Else():
+                            m.d.sync += pass_first.eq(pointer + 1)
+                            with m.If(segment.end):
+                                m.next = "tile"
+            with m.State("tile"):
+                # The mark still shows this segment; nothing of it changes before the next ``take``.
+                last_column, last_row = Signal(), Signal()
+                m.d.comb += [
+                    last_column.eq(tile_column == job.tile_columns - 1),
+                    last_row.eq(tile_row == job.tile_rows - 1),
+                ]
+                m.d.sync += tile_column.eq(Mux(last_column, 0, tile_column + 1))
+                with m.If(last_column):
+                    m.d.sync += tile_row.eq(Mux(last_row, 0, tile_row + 1))
+                m.next = "read"
+                with m.If(last_column & last_row):
+                    m.d.sync += blocks.eq(blocks - 1)
+                    m.next = "block"
+                    with m.If(blocks == 0):
+                        m.next = "finish"
+                with m.If(~(last_column & last_row) | job.pooling):
+                    m.d.sync += [pointer.eq(block_first), pass_first.eq(block_first)]
+                with m.If(last_column & last_row & job.pooling):
+                    m.d.sync += channel.eq(channel + segment.plane)
+            with m.State("finish"):
+                with m.If(~waiting):
+                    m.next = "idle"
+        return m
