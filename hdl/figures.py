@@ -45,7 +45,7 @@ def array(parameters: Parameters) -> Any:
 PARTS: dict[str, Callable[[Parameters], Any]] = {"array": array}
 """What can be measured: a function that makes the component, with ports in its signature."""
 
-SIZES = {
+SIZES: dict[int, dict[str, Any]] = {
     16: {"rows": 1, "channels": 4, "pixels": 1, "columns": 4},
     32: {"rows": 1, "channels": 4, "pixels": 2, "columns": 4},
     64: {"rows": 1, "channels": 8, "pixels": 2, "columns": 4},

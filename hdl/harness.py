@@ -32,7 +32,8 @@ class Harness(Component):
         ports = [(member.flow, Value.cast(port)) for _, member, port in design.signature.flatten(design)]
         self.inputs = Cat(port for flow, port in ports if flow is In)
         self.outputs = Cat(port for flow, port in ports if flow is Out)
-        self.levels, width = [], len(self.outputs)
+        self.levels: list[Signal] = []
+        width = len(self.outputs)
         while width > 1:
             width = -(-width // FOLD)
             self.levels.append(Signal(width, name=f"folded_{len(self.levels)}", reset_less=True))
