@@ -66,8 +66,8 @@ def part_layout(parameters: Parameters) -> data.StructLayout:
     """A part of a word that comes in.
 
     Fields:
-        target: ``Target``; address: of the word; last: the word is complete with this part. Of the others of a word only
-            ``data`` is looked at.
+        target: ``Target``; address: of the word; last: the word is complete with this part. Of a word's other parts
+            only ``data`` is looked at.
         data: 32 bits.
     """
     address = max(address_bits(depth) for depth in depths(parameters).values())
@@ -78,8 +78,8 @@ class Core(Component):
     """The neuron-array core.
 
     Everything comes in through ``load``: events, weights and tables, and last the job, which starts the work. While a
-    job runs, ``load`` waits. The job's events or membranes leave through ``words``; when ``load`` is ready again, all of
-    them have left.
+    job runs, ``load`` waits. The job's events or membranes leave through ``words``; when ``load`` is ready again, all
+    of them have left.
 
     Ports:
         load: In, stream of ``part_layout``.

@@ -110,7 +110,8 @@ def collect(layer: Layer, job: Job, words: Words, parameters: Parameters, result
     if (seen != 1).any():
         at = np.argwhere(seen != 1)[0]
         raise ValueError(
-            f"'{layer.population}': channel {at[0]}, row {at[1]}, group {at[2]}, word {at[3]} came {seen[tuple(at)]} times"
+            f"'{layer.population}': channel {at[0]}, row {at[1]}, group {at[2]}, word {at[3]} came "
+            f"{seen[tuple(at)]} times"
         )
 
 

@@ -12,7 +12,7 @@ from hdl.bank import HALVES
 from hdl.neuron import Constant, Fire, beat_layout, latency, revisit
 from hdl.parameters import Parameters
 from hdl.sequencer import mark_layout
-from hdl.tables import COORDINATE_BITS, COUNT_BITS, STEP_BITS, CHUNK_BITS, address_bits, job_layout
+from hdl.tables import CHUNK_BITS, COORDINATE_BITS, STEP_BITS, address_bits, job_layout
 
 
 class Firing(Component):
@@ -24,7 +24,7 @@ class Firing(Component):
 
     Ports:
         job: In, ``job_layout``.
-        begin: In(1): a pulse: the constants of a block are there, tiles will follow. ``channel``: In: its first channel.
+        begin: In(1): a pulse: the constants of a block are there, tiles will follow.
         idle: Out(1): all tiles of the block are done.
         marked, mark: In: a pass will leave sums; never more than ``HALVES`` ahead.
         filled: In(1): a pulse: they are all there.
@@ -117,16 +117,15 @@ class Firing(Component):
                 m.d.sync += [again.eq(0), first.eq(1), step.eq(0), column.eq(job.lead), self.index.eq(0)]
                 m.d.sync += self.group.eq(tile_column)
                 m.next = "wait"
-            with m.State("wait"):
-                with m.If(full != 0):
-                    with m.If(mark.static):
-                        m.next = "static"
-                    with m.Elif(job.separated | job.readout):
-                        m.next = "accumulate"
-                    with m.Elif(first):
-                        m.next = "initial"
-                    with m.Else():
-                        m.next = "step"
+            with m.State("wait"), m.If(full != 0):
+                with m.If(mark.static):
+                    m.next = "static"
+                with m.Elif(job.separated | job.readout):
+                    m.next = "accumulate"
+                with m.Elif(first):
+                    m.next = "initial"
+                with m.Else():
+                    m.next = "step"
             with m.State("static"):
                 m.d.comb += [
                     sweeping.eq(1),

@@ -55,8 +55,8 @@ def store_layout(parameters: Parameters) -> data.StructLayout:
 class Gather(Component):
     """Turns requests into windows.
 
-    The event memory has a copy for each of the R rows, so that they read on their own, and B banks in each: group g of a
-    row lies in bank g mod B, so that B neighbouring groups are read at once, wherever they begin.
+    The event memory has a copy for each of the R rows, so that they read on their own, and B banks in each: group g of
+    a row lies in bank g mod B, so that B neighbouring groups are read at once, wherever they begin.
 
     Ports:
         requests: In, stream of ``request_layout``: taken while there is room for what they find.

@@ -19,8 +19,8 @@ from hdl.tables import COUNT_BITS, address_bits, job_layout
 class Pool(Component):
     """Max-pooling of ternary events (docs/numerics.md): sends ``max P(t) - k max P(t-1)``, P(t) = k P(t-1) + s(t).
 
-    Each of the R * P pixels of a tile has a unit for its J columns. An operation brings one cell of every pixel's window;
-    the running sums at the end of a chunk wait in a memory, one word a cell, for the next chunk.
+    Each of the R * P pixels of a tile has a unit for its J columns. An operation brings one cell of every pixel's
+    window; the running sums at the end of a chunk wait in a memory, one word a cell, for the next chunk.
 
     Ports:
         job: In, ``job_layout``.

@@ -168,9 +168,8 @@ class Sequencer(Component):
                 m.d.comb += self.block.eq(1)
                 m.d.sync += [block_first.eq(pointer), pass_first.eq(pointer)]
                 m.next = "load"
-            with m.State("load"):
-                with m.If(self.ready):
-                    m.next = "read"
+            with m.State("load"), m.If(self.ready):
+                m.next = "read"
             with m.State("read"):
                 m.next = "take"
             with m.State("take"):
@@ -193,21 +192,20 @@ class Sequencer(Component):
                     number.eq(segment.number - 1),
                 ]
                 m.next = "run"
-            with m.State("run"):
-                with m.If(free):
-                    m.d.sync += [waiting.eq(1), marks.eq(0), asked.plane.eq(plane), asked.weights.eq(weights)]
-                    with m.If(number != 0):
-                        m.d.sync += [number.eq(number - 1), read_fetch.addr.eq(read_fetch.addr + 1)]
-                    with m.Else():
-                        m.d.sync += [
-                            number.eq(segment.number - 1),
-                            read_fetch.addr.eq(segment.first),
-                            inputs.eq(inputs - 1),
-                            plane.eq(plane + segment.plane),
-                            weights.eq(weights + segment.advance),
-                        ]
-                        with m.If(inputs == 0):
-                            m.next = "next"
+            with m.State("run"), m.If(free):
+                m.d.sync += [waiting.eq(1), marks.eq(0), asked.plane.eq(plane), asked.weights.eq(weights)]
+                with m.If(number != 0):
+                    m.d.sync += [number.eq(number - 1), read_fetch.addr.eq(read_fetch.addr + 1)]
+                with m.Else():
+                    m.d.sync += [
+                        number.eq(segment.number - 1),
+                        read_fetch.addr.eq(segment.first),
+                        inputs.eq(inputs - 1),
+                        plane.eq(plane + segment.plane),
+                        weights.eq(weights + segment.advance),
+                    ]
+                    with m.If(inputs == 0):
+                        m.next = "next"
             with m.State("next"):
                 last_chunk = Signal()
                 m.d.comb += last_chunk.eq(chunk == segment.chunks - 1)
@@ -251,7 +249,6 @@ class Sequencer(Component):
                     m.d.sync += [pointer.eq(block_first), pass_first.eq(block_first)]
                 with m.If(last_column & last_row & job.pooling):
                     m.d.sync += channel.eq(channel + segment.plane)
-            with m.State("finish"):
-                with m.If(~waiting):
-                    m.next = "idle"
+            with m.State("finish"), m.If(~waiting):
+                m.next = "idle"
         return m

@@ -25,8 +25,8 @@ class Simulated:
     Attributes:
         cycles: cycles that jobs have run; active: of these, cycles in which the lanes were given a tap; dropped: silent
             rows that were skipped.
-        traces: if the core has a trace, for each job a list of its beats, ``(C, 6)`` each: current, before, spike (-1, 0,
-            1), membrane, count, saturated.
+        traces: if the core has a trace, for each job a list of its beats, ``(C, 6)`` each: current, before, spike (-1,
+            0, 1), membrane, count, saturated.
     """
 
     def __init__(self, parameters: Parameters, stalls: float = 0.0, seed: int = 0) -> None:

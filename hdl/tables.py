@@ -6,8 +6,8 @@ of static input): for every input channel, every **fetch** makes some groups of 
 every **tap** of that fetch is one micro-operation of the integrate lanes: where each lane finds its pixel, and which
 weight goes with it.
 
-Consecutive segments form a **pass**: what flows into the lanes until they are read. A pass is repeated for each chunk of
-J columns. Passes over static input come first.
+Consecutive segments form a **pass**: what flows into the lanes until they are read. A pass is repeated for each chunk
+of J columns. Passes over static input come first.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def segment_layout(parameters: Parameters) -> data.StructLayout:
     """A projection, as one block of output channels sees it.
 
     Fields (addresses and offsets in words of a bank of the event memory):
-        events: address of the first input channel's first row. plane: to the next channel. tile_offset: to the next tile
-            row's. row_offset: from one of the R rows to the next. chunk_offset: to the next chunk.
+        events: address of the first input channel's first row. plane: to the next channel. tile_offset: to the next
+            tile row's. row_offset: from one of the R rows to the next. chunk_offset: to the next chunk.
         rows, groups: of the source map. edge: P bits: the pixels of a row's last group that exist (for max-pools).
         tile_rows: source rows from one tile row to the next. row_stride: from one of the R rows to the next.
         tile_groups: source groups from one tile to the next.
