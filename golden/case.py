@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden import manifest as manifests
-from golden.layout import mem_file, spatial
+from golden.layout import dataset, mem_file, spatial
 from golden.manifest import ArrayRecord, Manifest, PopulationRecord
 from refsnn import files
 from refsnn.errors import InputError
@@ -133,7 +133,7 @@ class Case:
         self.array(population, quantity)
         if not 0 <= image < len(self):
             raise InputError(f"{self.path}: has no image {image}; there are {len(self)}, counted from 0")
-        return self._vectors(f"{image}/{self.record(population).stem}/{quantity}")
+        return self._vectors(dataset(image, self.record(population).stem, quantity))
 
     def _vectors(self, name: str) -> NDArray[Any]:
         path = self.path / manifests.VECTORS

@@ -107,7 +107,8 @@ def _check_names(case: Case, image: int, population: str, expected: Arrays) -> N
     record = case.record(population)
     path = case.path / manifests.VECTORS
     with files.open_hdf5(path) as file:
-        present = set(file.get(f"{image}/{record.stem}", ()))
+        names = [name.rpartition(".") for name in file.get(str(image), ())]
+    present = {quantity for stem, _, quantity in names if stem == record.stem}
     for where, found in ((path, present), (case.path / manifests.FILE, set(record.arrays))):
         if found != expected.keys():
             raise WrongError(

@@ -39,6 +39,19 @@ FLAGS = {
     "all-zero image": "every quantised pixel is 0",
     "half rounded up": "what an input's shift cuts off is exactly one half",
     "negative sum shifted": "an input's shift works on a negative sum",
+    "stride": "a convolution or an identity skips neurons of its source",
+    "dilation": "the taps of a convolution are apart",
+    "groups": "a convolution has groups of several channels",
+    "depthwise": "a convolution has a group for each channel",
+    "zero padding": "a convolution's windows reach beyond the map, where events are 0",
+    "uneven padding": "and not equally far on all sides",
+    "identity": "a projection has one weight a channel",
+    "channel offset": "a projection feeds a population's channels from another than the first on",
+    "several projections": "a population has more than one",
+    "padded sum-pool": "a sum-pool's windows reach beyond the map",
+    "padded maximum, ignored": "a max-pool's windows reach beyond the map; those cells are ignored",
+    "padded maximum, zero": "a max-pool's windows reach beyond the map; those cells are a real 0",
+    "overlapping maxima": "a max-pool's windows share neurons",
     "extreme weights": "a projection has weights of both -127 and 127",
     "border bias": "a bias differs within a channel",
     "tie of the argmax": "the readout's largest membrane occurs more than once; the lowest index wins",
@@ -62,15 +75,17 @@ class Watcher:
         if isinstance(population, Input):
             found = self._input(arrays)
         elif isinstance(population, MaxPool):
-            found = self._max_pool(arrays)
+            found = self._max_pool(population, arrays)
         elif isinstance(population, Readout):
             found = self._readout(arrays)
         else:
             found = self._spiking(population, arrays)
         for flag, mask in found:
             self._note(flag, mask, image, name)
-        for projection in self._network.incoming(name):
-            for flag, mask in self._projection(projection):
+        incoming = self._network.incoming(name)
+        self._note("several projections", np.bool_(len(incoming) > 1), image, name)
+        for projection in incoming:
+            for flag, mask in (*self._projection(projection), *_geometry(projection)):
                 self._note(flag, mask, image, name)
         if "events" in arrays:
             self._events[name] = arrays["events"]
@@ -99,7 +114,12 @@ class Watcher:
         yield "negative pixel", arrays["events"] < 0
         yield "all-zero image", ~arrays["events"].any()
 
-    def _max_pool(self, arrays: Arrays) -> Iterator[tuple[str, Mask | np.bool_]]:
+    def _max_pool(self, population: MaxPool, arrays: Arrays) -> Iterator[tuple[str, Mask | np.bool_]]:
+        padded = any(population.padding)
+        yield "padded maximum, ignored", np.bool_(padded and not population.zero_padding)
+        yield "padded maximum, zero", np.bool_(padded and population.zero_padding)
+        windows = zip(population.kernel, population.stride, strict=True)
+        yield "overlapping maxima", np.bool_(any(kernel > stride for kernel, stride in windows))
         if "count" in arrays:
             yield "maximum falls", arrays["events"] < 0
             yield "maximum below zero", arrays["count"] < 0
@@ -108,7 +128,7 @@ class Watcher:
     def _readout(self, arrays: Arrays) -> Iterator[tuple[str, Mask | np.bool_]]:
         largest = arrays["membrane"][-1] == arrays["membrane"][-1].max()
         yield "tie of the argmax", np.bool_(np.count_nonzero(largest) > 1)
-        yield "border bias", self._border(self._network.readout.bias)
+        yield "border bias", _border(self._network.readout.bias)
 
     def _spiking(self, population: Spiking, arrays: Arrays) -> Iterator[tuple[str, Mask | np.bool_]]:
         events = arrays["events"]
@@ -124,7 +144,7 @@ class Watcher:
         yield from self._saturation(population, arrays)
         yield "event in every step", (events[: self._steps] != 0).all(axis=0)
         yield from self._silence(events)
-        yield "border bias", self._border(population.bias)
+        yield "border bias", _border(population.bias)
 
     def _limits(self, population: Spiking, arrays: Arrays) -> Iterator[tuple[str, Mask]]:
         """Of a rate schedule: the negative threshold, the gate, the cap, the drain."""
@@ -175,6 +195,22 @@ class Watcher:
             yield "half rounded up", (half > 0) & ((total & ((np.int64(1) << shift) - 1)) == half)
             yield "negative sum shifted", (shift > 0) & (total < 0)
 
-    def _border(self, bias: NDArray[np.int32]) -> np.bool_:
-        flat = bias.reshape(len(bias), -1)
-        return np.bool_((flat != flat[:, :1]).any())
+
+def _border(bias: NDArray[np.int32]) -> np.bool_:
+    flat = bias.reshape(len(bias), -1)
+    return np.bool_((flat != flat[:, :1]).any())
+
+
+def _geometry(projection: Projection) -> Iterator[tuple[str, np.bool_]]:
+    """What a projection's shape is about."""
+    conv = projection.kind == "conv"
+    each = projection.weights.shape[1] if conv else 0
+    yield "stride", np.bool_(projection.stride != (1, 1))
+    yield "dilation", np.bool_(projection.dilation != (1, 1))
+    yield "groups", np.bool_(conv and projection.groups > 1 and each > 1)
+    yield "depthwise", np.bool_(conv and projection.groups > 1 and each == 1)
+    yield "zero padding", np.bool_(any(projection.padding))
+    yield "uneven padding", np.bool_(len(set(projection.padding)) > 1)
+    yield "identity", np.bool_(projection.kind == "identity")
+    yield "channel offset", np.bool_(projection.channel > 0)
+    yield "padded sum-pool", np.bool_(projection.pool is not None and any(projection.pool.padding))

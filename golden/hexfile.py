@@ -86,9 +86,8 @@ def unpack(text: str, width: int, bits: int, where: str) -> tuple[NDArray[np.int
     values = values[:, ::-1]
     shifts = np.arange(4, dtype=np.uint8)
     ones = (values[..., None] >> shifts & 1).reshape(len(values), -1)[:, : width * bits].reshape(-1, width, bits)
-    known: NDArray[np.bool_] = (
-        np.repeat(values != UNKNOWN, 4, axis=1)[:, : width * bits].reshape(-1, width, bits).all(axis=2)
-    )
+    present = np.repeat(values != UNKNOWN, 4, axis=1)[:, : width * bits]
+    known = np.asarray(present.reshape(-1, width, bits).all(axis=2))
     weights = np.int64(1) << np.arange(bits, dtype=np.int64)
     weights[-1:] *= -1
     fields: NDArray[np.int64] = ones.astype(np.int64) @ weights

@@ -59,9 +59,14 @@ def stem(index: int, name: str) -> str:
     return f"{index:02d}-{re.sub(r'[^A-Za-z0-9_]+', '_', name)}"
 
 
+def dataset(image: int, population: str, quantity: str) -> str:
+    """The name of an array in ``vectors.h5``; ``population`` is a stem."""
+    return f"{image}/{population}.{quantity}"
+
+
 def mem_file(image: int, population: str, quantity: str) -> str:
-    """The name of an array's text file in the case's folder; ``population`` is a stem."""
-    return f"{MEM}/{image}/{population}.{quantity}.hex"
+    """The name of the same array's text file in the case's folder."""
+    return f"{MEM}/{dataset(image, population, quantity)}.hex"
 
 
 def kind(population: Population) -> str:

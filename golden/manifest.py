@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from golden.records import decode, encode
@@ -169,6 +170,7 @@ class Manifest:
         predictions: for each image the index of the largest membrane of the readout, the lowest of equals.
         quantities: the meaning of each array's name.
         files: SHA-256 of every other file in the folder.
+        digest: SHA-256 of this document as it is written with an empty digest.
     """
 
     schema: str
@@ -186,17 +188,24 @@ class Manifest:
     populations: tuple[PopulationRecord, ...]
     flags: tuple[FlagRecord, ...]
     files: dict[str, str]
+    digest: str = ""
+
+    def sealed(self) -> Manifest:
+        """The same with its digest."""
+        text = encode(replace(self, digest=""))
+        return replace(self, digest=hashlib.sha256(text.encode()).hexdigest())
 
     def write(self, path: Path) -> None:
-        """Write it as JSON; equal manifests give equal files."""
-        path.write_text(encode(self), encoding="utf-8")
+        """Write it as JSON, sealed; equal manifests give equal files."""
+        path.write_text(encode(self.sealed()), encoding="utf-8")
 
 
 def read(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        InputError: missing, not JSON, another schema, a newer version, or a key that is missing, unknown or wrong.
+        InputError: missing, not JSON, another schema, a newer version, a key that is missing, unknown or wrong, or
+            another digest.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; a golden case is a folder with a {FILE} in it")
@@ -213,4 +222,8 @@ def read(path: Path) -> Manifest:
             f"{path}: is version {json.dumps(version)} of the schema '{SCHEMA}', this program reads up to {VERSION}; "
             "update refsnn"
         )
-    return decode(Manifest, content, str(path))
+    manifest = decode(Manifest, content, str(path))
+    sealed = manifest.sealed()
+    if manifest.digest != sealed.digest:
+        raise InputError(f"{path}: its digest is {manifest.digest}; {sealed.digest} was expected: it has been changed")
+    return manifest

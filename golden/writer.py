@@ -73,6 +73,7 @@ def write(
     with replaced(Path(path)) as folder:
         network.save(folder / manifests.NETWORK)
         with files.create(folder / manifests.VECTORS, case.VECTORS_SCHEMA, case.VECTORS_VERSION) as file:
+            file.attrs["axes"] = f"{layout.axes('events')}; static_current {layout.axes('static_current')}"
             recorder = _Recorder(network, steps, folder, file)
             result = simulate(network, images, steps, threads=1, batch=1, record=recorder, progress=progress)
             shape = layout.spatial(network.input.shape)
@@ -132,10 +133,8 @@ class _Recorder:
         """Write a population's arrays for an image."""
         arrays = layout.maps(activity, self._network[population])
         self.watcher.see(image, population, arrays)
-        group = self._file.create_group(f"{image}/{self._stems[population]}")
-        group.attrs["population"] = population
         for quantity, array in arrays.items():
-            files.put(group, quantity, array, axes=layout.axes(quantity))
+            files.put(self._file, layout.dataset(image, self._stems[population], quantity), array)
             bits = layout.bits(self._network, self._network[population], quantity)
             self._mem(layout.mem_file(image, self._stems[population], quantity), hexfile.pack(array, bits))
             self._note(population, quantity, array, bits)

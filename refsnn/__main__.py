@@ -1,9 +1,13 @@
-"""``refsnn``, also ``python -m refsnn``: every command under one name."""
+"""``refsnn``, also ``python -m refsnn``: every command under one name.
+
+The one place in ``refsnn`` that knows of ``golden``; nothing imports this module but the command itself.
+"""
 
 from __future__ import annotations
 
 import typer
 
+from golden.command import application as golden
 from refsnn import inspect, run
 from refsnn.terminal import Version
 
@@ -27,6 +31,7 @@ def application() -> typer.Typer:
 
     app.command(name="run", help=run.HELP)(run.run)
     app.command(name="inspect", help=inspect.HELP)(inspect.inspect)
+    app.add_typer(golden(), name="golden")
     return app
 
 
