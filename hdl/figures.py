@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hdl.array import Array
+from hdl.core import Core
 from hdl.harness import Harness
 from hdl.implementation import TARGETS, Figures, implement, target_named
 from hdl.parameters import Parameters
@@ -42,8 +43,21 @@ def array(parameters: Parameters) -> Any:
     )
 
 
-PARTS: dict[str, Callable[[Parameters], Any]] = {"array": array}
-"""What can be measured: a function that makes the component, with ports in its signature."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something to measure.
+
+    Attributes:
+        make: the component; its ports are in its signature.
+        lanes: how the names of the integrate array's cells begin.
+    """
+
+    make: Callable[[Parameters], Any]
+    lanes: str
+
+
+PARTS = {"array": Part(array, "design."), "core": Part(Core, "design.array.")}
+"""What can be measured."""
 
 SIZES: dict[int, dict[str, Any]] = {
     16: {"rows": 1, "channels": 4, "pixels": 1, "columns": 4},
@@ -56,7 +70,7 @@ SIZES: dict[int, dict[str, Any]] = {
 }
 """Lanes, and how they are arranged."""
 
-COLUMNS = ("lanes", "arranged as", "LUT", "FF", "block RAM", "DSP", "MHz", "LUT a lane", "seconds")
+COLUMNS = ("lanes", "arranged as", "LUT", "FF", "block RAM", "DSP", "MHz", "integrate: LUT a lane", "seconds")
 
 
 def parameters_of(lanes: int, device: str) -> Parameters:
@@ -81,15 +95,16 @@ def measure(part: str, parameters: Parameters, device: str, seed: int, megahertz
         folder: holds a folder for each result.
     """
     target = target_named(device)
-    harness = Harness(PARTS[part](parameters))
+    harness = Harness(PARTS[part].make(parameters))
     source = verilog(harness, "harness")
-    key = json.dumps([source, asdict(target), seed, megahertz, tools(target.device, folder)])
+    kinds = [field.name for field in fields(Figures)]
+    key = json.dumps([source, asdict(target), seed, megahertz, tools(target.device, folder), kinds])
     place = folder / f"{part}-{device}-{parameters.lanes}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     result = place / "figures.json"
     if result.exists():
         return Figures(**json.loads(result.read_text(encoding="utf-8")))
     notice(f"{part}, {parameters.lanes:,} lanes, {device}, seed {seed}: synthesis, place and route")
-    found = implement(source, "harness", target, place, seed=seed, megahertz=megahertz)
+    found = implement(source, "harness", target, place, inside=PARTS[part].lanes, seed=seed, megahertz=megahertz)
     shared = (
         target.device == "ecp5"
     )  # a look-up table of the harness and its flip-flop count as one logic cell elsewhere
@@ -116,7 +131,7 @@ def row(parameters: Parameters, found: Sequence[Figures]) -> tuple[str, ...]:
         f"{first.block_rams} of {first.available[1]}",
         f"{first.multipliers} of {first.available[2]}",
         span([each.megahertz for each in found], ".1f"),
-        f"{first.luts / parameters.lanes:.1f}",
+        f"{first.luts_inside / parameters.lanes:.1f}",
         f"{span(synthesis, '.0f')} / {span(place, '.0f')}",
     )
 

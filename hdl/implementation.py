@@ -11,6 +11,9 @@ from hdl.parameters import Device
 from hdl.toolchain import run
 from refsnn.errors import InputError
 
+LUTS = {"LUT4": 1, "SB_LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
+"""Look-up tables that a cell of a netlist takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -57,6 +60,7 @@ class Figures:
     Attributes:
         luts, flip_flops, block_rams, multipliers: used. ``luts`` of an iCE40 are its logic cells, of one look-up table
             and one flip-flop each.
+        luts_inside: look-up tables of a part of the netlist, before anything is packed; a CCU2C counts as two.
         available: look-up tables (logic cells), block RAMs and multipliers of the device.
         megahertz: the largest frequency of the slowest clock.
         seed: of the placer.
@@ -67,6 +71,7 @@ class Figures:
     flip_flops: int
     block_rams: int
     multipliers: int
+    luts_inside: int
     available: tuple[int, int, int]
     megahertz: float
     seed: int
@@ -85,7 +90,9 @@ def target_named(name: str) -> Target:
     return TARGETS[name]
 
 
-def implement(source: str, top: str, target: Target, folder: Path, *, seed: int = 1, megahertz: float = 150) -> Figures:
+def implement(
+    source: str, top: str, target: Target, folder: Path, *, inside: str = "", seed: int = 1, megahertz: float = 150
+) -> Figures:
     """Synthesise, place and route.
 
     Args:
@@ -93,6 +100,7 @@ def implement(source: str, top: str, target: Target, folder: Path, *, seed: int 
         top: its top module, which has a clock ``clk``.
         target: the device.
         folder: for the netlist, the report and the logs; made if it is not there.
+        inside: how the names of the cells begin that ``luts_inside`` counts.
         seed: of the placer.
         megahertz: what the tools aim at. A lower result is no error.
 
@@ -106,7 +114,7 @@ def implement(source: str, top: str, target: Target, folder: Path, *, seed: int 
     script = f"read_verilog {verilog}; {target.synthesis} -top {top} -json {netlist}"
     synthesis = run("yosys", ["-p", script], folder, makes=[netlist])
     (folder / f"{top}.synthesis.log").write_text(synthesis.output, encoding="utf-8")
-    used_flip_flops = finish(folder / netlist, top, target)
+    flip_flops, luts_inside = finish(folder / netlist, top, target, inside)
     place = run(
         f"nextpnr-{target.device}",
         [
@@ -123,9 +131,10 @@ def implement(source: str, top: str, target: Target, folder: Path, *, seed: int 
     available = [found["utilization"][cell]["available"] for cell in target.cells]
     return Figures(
         luts=used[0],
-        flip_flops=used_flip_flops,
+        flip_flops=flip_flops,
         block_rams=used[1],
         multipliers=used[2],
+        luts_inside=luts_inside,
         available=(available[0], available[1], available[2]),
         megahertz=round(min(clock["achieved"] for clock in found["fmax"].values()), 1),
         seed=seed,
@@ -134,18 +143,25 @@ def implement(source: str, top: str, target: Target, folder: Path, *, seed: int 
     )
 
 
-def finish(netlist: Path, top: str, target: Target) -> int:
-    """Disconnect the carries that nothing reads, and count flip-flops.
+def finish(netlist: Path, top: str, target: Target, inside: str) -> tuple[int, int]:
+    """Disconnect the carries that nothing reads; count all flip-flops, and the look-up tables inside a part.
 
     Yosys gives every unread output a net of its own, and nextpnr spends a cell of an ECP5 to bring out the end of a
-    carry chain that has one.
+    carry chain that has one. It also spends one to feed in a chain's first carry: this is counted.
     """
     design = json.loads(netlist.read_text(encoding="utf-8"))
-    cells, ports = design["modules"][top]["cells"].values(), design["modules"][top]["ports"].values()
-    users = Counter(bit for cell in cells for bits in cell["connections"].values() for bit in bits)
-    users.update(bit for port in ports for bit in port["bits"])
-    for cell in cells:
-        if cell["type"] == "CCU2C" and users[cell["connections"]["COUT"][0]] == 1:
-            cell["connections"]["COUT"] = ["x"]
+    cells, ports = design["modules"][top]["cells"], design["modules"][top]["ports"]
+    users = Counter(bit for cell in cells.values() for bits in cell["connections"].values() for bit in bits)
+    users.update(bit for port in ports.values() for bit in port["bits"])
+    chained, luts = set(), 0
+    for cell in cells.values():
+        if cell["type"] == "CCU2C":
+            chained.add(cell["connections"]["COUT"][0])
+            if users[cell["connections"]["COUT"][0]] == 1:
+                cell["connections"]["COUT"] = ["x"]
+    for name, cell in cells.items():
+        if name.startswith(inside):
+            luts += LUTS.get(cell["type"], 0)
+            luts += cell["type"] == "CCU2C" and 2 * (cell["connections"]["CIN"][0] not in chained)
     netlist.write_text(json.dumps(design), encoding="utf-8")
-    return sum(cell["type"].startswith(target.flip_flops) for cell in cells)
+    return sum(cell["type"].startswith(target.flip_flops) for cell in cells.values()), luts

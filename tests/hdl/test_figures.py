@@ -20,6 +20,7 @@ FOUND = Figures(
     flip_flops=5000,
     block_rams=3,
     multipliers=0,
+    luts_inside=5760,
     available=(83640, 208, 156),
     megahertz=201.5,
     seed=1,
@@ -45,9 +46,9 @@ class Adders(Component):
 def test_a_small_design_is_measured(device: str, multipliers: int, tmp_path: Path) -> None:
     harness = Harness(Adders())
     target = target_named(device)
-    found = implement(toolchain.verilog(harness, "harness"), "harness", target, tmp_path, seed=3)
+    found = implement(toolchain.verilog(harness, "harness"), "harness", target, tmp_path, inside="design.", seed=3)
     assert found.multipliers == multipliers
-    assert 0 < found.luts < 200
+    assert 0 < found.luts_inside < found.luts < 200
     assert found.flip_flops >= 16 + harness.flip_flops
     assert found.megahertz > 20
     with pytest.raises(ToolError, match="yosys failed"):
@@ -55,17 +56,18 @@ def test_a_small_design_is_measured(device: str, multipliers: int, tmp_path: Pat
     assert not (tmp_path / "harness.json").exists()
 
 
-def test_unread_carries_are_disconnected(tmp_path: Path) -> None:
+def test_unread_carries_are_disconnected_and_cells_counted(tmp_path: Path) -> None:
     def cell(carry_in: object, carry_out: object) -> dict[str, object]:
         return {"type": "CCU2C", "connections": {"CIN": [carry_in], "COUT": [carry_out]}}
 
-    cells = {"first": cell("0", 2), "last": cell(2, 3), "other": cell("0", 4)}
+    cells = {"in.first": cell("0", 2), "in.last": cell(2, 3), "other": cell("0", 4)}
     cells["bit"] = {"type": "TRELLIS_FF", "connections": {"Q": [5]}}
+    cells["in.table"] = {"type": "LUT4", "connections": {"Z": [5]}}
     netlist = tmp_path / "top.json"
     netlist.write_text(json.dumps({"modules": {"top": {"cells": cells, "ports": {"out": {"bits": [4]}}}}}))
-    assert implementation.finish(netlist, "top", target_named("ecp5-85")) == 1
+    assert implementation.finish(netlist, "top", target_named("ecp5-85"), "in.") == (1, 7)
     found = json.loads(netlist.read_text())["modules"]["top"]["cells"]
-    assert [found[name]["connections"]["COUT"] for name in ("first", "last", "other")] == [[2], ["x"], [4]]
+    assert [found[name]["connections"]["COUT"] for name in ("in.first", "in.last", "other")] == [[2], ["x"], [4]]
 
 
 def test_nothing_is_measured_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -94,7 +96,7 @@ def test_rows_show_the_spread_of_seeds() -> None:
     assert cells["arranged as"] == "1 x 16 x 4 x 4"
     assert cells["LUT"] == "6,000 (7 %)"
     assert cells["MHz"] == "180.0 to 201.5"
-    assert cells["LUT a lane"] == "23.4"
+    assert cells["integrate: LUT a lane"] == "22.5"
     assert cells["seconds"] == "10 / 80"
 
 
