@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,22 +81,20 @@ class Comparison:
 
 
 def diff(
-    case: Case | str | os.PathLike[str], dump: Dump | str | os.PathLike[str], *, membrane_scale: str | None = None
+    case: Case | str | os.PathLike[str], dump: str | os.PathLike[str], *, membrane_scale: str | None = None
 ) -> Comparison:
     """Compare a dump with a case.
 
     Args:
         case: a case, or its folder.
-        dump: a dump, or its file or folder (``golden.dump``).
+        dump: the dump's file or folder (``golden.dump``).
         membrane_scale: in place of what the dump declares: ``plain`` or ``doubled``.
 
     Raises:
         InputError: no case, or no dump of it.
     """
     opened = case if isinstance(case, Case) else load(case)
-    read = open_dump(Path(dump), opened) if isinstance(dump, str | os.PathLike) else dump
-    if membrane_scale is not None:
-        read.declaration = replace(read.declaration, membrane_scale=membrane_scale)
+    read = open_dump(Path(dump), opened, membrane_scale)
     counts: dict[tuple[str, str], tuple[int, int]] = {}
     first: Divergence | None = None
     for image in sorted({key[0] for key in read.keys}):

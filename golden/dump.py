@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -58,8 +58,13 @@ class Dump(Protocol):
         """One array."""
 
 
-def open_dump(path: Path, case: Case) -> Dump:
+def open_dump(path: Path, case: Case, membrane_scale: str | None = None) -> Dump:
     """Open a dump: a golden case, an HDF5 file laid out like ``vectors.h5``, or a folder of text like ``mem/``.
+
+    Args:
+        path: file or folder.
+        case: of which it is a dump.
+        membrane_scale: in place of what the dump declares.
 
     Raises:
         InputError: missing, nothing of the kind, damaged, with an array that the case does not have, or with none.
@@ -79,6 +84,8 @@ def open_dump(path: Path, case: Case) -> Dump:
             f"{path}: holds nothing to compare; a golden case, an HDF5 file like {manifests.VECTORS}, or text files "
             f"named like {mem_file(0, case.manifest.populations[0].stem, 'events')} were expected"
         )
+    if membrane_scale is not None:
+        dump.declaration = _checked(replace(dump.declaration, membrane_scale=membrane_scale), "--membrane-scale")
     return dump
 
 
@@ -148,9 +155,9 @@ class _Text:
         return whole.reshape(full), present.reshape(full)
 
     def _find(self, room: Path) -> Iterator[tuple[Key, Path]]:
-        for file in sorted(room.rglob("*.hex")):
-            *image, name = file.relative_to(room).parts
-            yield _key(self._case, "/".join(image) or "0", name.removesuffix(".hex"), str(file)), file
+        for file in sorted([*room.glob("*.hex"), *room.glob("*/*.hex")]):
+            image = "0" if file.parent == room else file.parent.name
+            yield _key(self._case, image, file.name.removesuffix(".hex"), str(file)), file
 
 
 def _key(case: Case, image: str, name: str, where: str) -> Key:

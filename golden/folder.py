@@ -52,7 +52,12 @@ def replaced(path: Path) -> Iterator[Path]:
         yield new
         if target.exists():
             target.rename(old)
-        new.rename(target)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
     except OSError as error:
         raise InputError(f"{path}: could not be written: {error.strerror or error}") from error
     finally:

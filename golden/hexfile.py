@@ -33,7 +33,9 @@ def pack(array: NDArray[Any], bits: int) -> bytes:
         raise InputError(f"numbers from {rows.min()} to {rows.max()} do not fit fields of {bits} bits")
     digits = digits_of(rows.shape[1], bits)
     ones = np.zeros((len(rows), digits * 4), np.uint8)
-    ones[:, : rows.shape[1] * bits] = ((rows[..., None] >> np.arange(bits)) & 1).reshape(len(rows), -1)
+    ones[:, : rows.shape[1] * bits] = ((rows[..., None] >> np.arange(bits)) & 1).reshape(
+        len(rows), rows.shape[1] * bits
+    )
     values = ones.reshape(len(rows), digits, 4) @ np.array([1, 2, 4, 8], np.uint8)
     text = np.full((len(rows), digits + 1), ord("\n"), np.uint8)
     text[:, :digits] = _DIGITS[values[:, ::-1]]
@@ -85,7 +87,9 @@ def unpack(text: str, width: int, bits: int, where: str) -> tuple[NDArray[np.int
             raise InputError(f"{where}, line {number}: '{word[:40]}' is not hexadecimal")
     values = values[:, ::-1]
     shifts = np.arange(4, dtype=np.uint8)
-    ones = (values[..., None] >> shifts & 1).reshape(len(values), -1)[:, : width * bits].reshape(-1, width, bits)
+    ones = (
+        (values[..., None] >> shifts & 1).reshape(len(values), digits * 4)[:, : width * bits].reshape(-1, width, bits)
+    )
     present = np.repeat(values != UNKNOWN, 4, axis=1)[:, : width * bits]
     known = np.asarray(present.reshape(-1, width, bits).all(axis=2))
     weights = np.int64(1) << np.arange(bits, dtype=np.int64)
