@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import h5py
 import pytest
 
 import golden
 from golden.check import check
 from golden.directed import suite, write_suite
 from golden.flags import FLAGS
+from golden.layout import QUANTITIES
 from golden.manifest import FILE
 from refsnn.network import UNTIL_QUIET, Input, MaxPool, Readout
-from tests.golden.cases import SUITE, tree
+from tests.golden.cases import ROOT, SUITE, tree
 
 
 def test_the_suite_is_remade_byte_for_byte(tmp_path):
@@ -54,3 +56,22 @@ def test_every_kind_of_neuron_schedule_and_projection_occurs():
 def test_the_suite_is_small():
     assert sum(file.stat().st_size for file in SUITE.rglob("*") if file.is_file()) < 1_000_000
     assert {file.name for file in SUITE.glob("*/*")} == {FILE, "network.h5", "vectors.h5", "mem"}
+
+
+def test_the_suite_depends_on_no_compressor():
+    """So that another zlib makes the same bytes."""
+
+    def plain(_, item):
+        assert not isinstance(item, h5py.Dataset) or item.compression is None
+
+    for path in SUITE.glob("*/*.h5"):
+        with h5py.File(path) as file:
+            file.visititems(plain)
+
+
+def test_the_page_names_every_flag_and_quantity():
+    page = (ROOT / "docs" / "golden.md").read_text()
+    for flag, meaning in FLAGS.items():
+        assert f"| {flag} | {meaning} |" in page
+    for quantity in QUANTITIES:
+        assert f"| `{quantity}` |" in page
