@@ -161,6 +161,7 @@ class Core(Component):
             sequencer.start.eq(start),
             issue.room.eq(halves != 0),
             issue.pooling.eq(pooling),
+            issue.clear.eq(start),
             gather.keep.eq(pooling),
             gather.zeros.eq(job.zeros),
             array.weights.eq(operation.weights),
@@ -172,15 +173,19 @@ class Core(Component):
         ]
         for source, sink in ((sequencer.requests, gather.requests), (gather.windows, issue.windows)):
             m.d.comb += [sink.payload.eq(source.payload), sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
-        shift: Any = operation.shift
+        stored: Any = issue.stored
         slot: Any = issue.slot
         filled: Any = issue.filled
         for cycle in range(array.latency):
-            later = Signal(name=f"shift_{cycle}"), Signal(issue.slot.shape(), name=f"slot_{cycle}"), Signal()
-            m.d.sync += [late.eq(now) for late, now in zip(later, (shift, slot, filled), strict=True)]
-            shift, slot, filled = later
+            later = (
+                Signal(name=f"stored_{cycle}"),
+                Signal(issue.slot.shape(), name=f"slot_{cycle}"),
+                Signal(name=f"filled_{cycle}"),
+            )
+            m.d.sync += [late.eq(now) for late, now in zip(later, (stored, slot, filled), strict=True)]
+            stored, slot, filled = later
         m.d.comb += [
-            bank.store.enable.eq(shift),
+            bank.store.enable.eq(stored),
             bank.store.slot.eq(slot),
             bank.store.half.eq(filling),
             bank.store.sums.eq(array.sums),

@@ -51,6 +51,8 @@ class Issue(Component):
         marked: Out(1): the lanes begin to be read out for the pass that ``mark`` tells; a pulse.
         mark: Out, ``mark_layout``.
         slot: Out: of a ``shift``: the pixel that comes out; ``filled``: Out(1): it is the last one.
+        stored: Out(1): a ``shift`` reads the lanes out; without it, it only clears them.
+        clear: In(1): a pulse, before windows come: the lanes are cleared, whatever they held.
         room: In(1): there is room for what a pass leaves; asked once for each.
         pooling: In(1): windows are for the max-pool unit.
         write_tap, write_weights: In, ``write_layout``: the table and the memory; while no windows come.
@@ -69,6 +71,8 @@ class Issue(Component):
                 "mark": Out(mark_layout()),
                 "slot": Out(unsigned(address_bits(parameters.pixels))),
                 "filled": Out(1),
+                "stored": Out(1),
+                "clear": In(1),
                 "room": In(1),
                 "pooling": In(1),
                 "write_tap": In(write_layout(parameters.taps, tap_layout(parameters).size)),
@@ -94,7 +98,12 @@ class Issue(Component):
         index = Signal(range(max(parameters.taps, pixels, Pool.pause(parameters) + 1)))
         going, last = Signal(), Signal()
         reading = Signal()
-        with m.If(window.marks):
+        clearing = Signal(range(pixels + 1))
+        with m.If(self.clear):
+            m.d.sync += clearing.eq(pixels)
+        with m.Elif(clearing != 0):
+            m.d.sync += clearing.eq(clearing - 1)
+        with m.Elif(window.marks):
             m.d.comb += [
                 reading.eq(self.windows.valid & ((index != 0) | self.room)),
                 going.eq(reading),
@@ -124,7 +133,8 @@ class Issue(Component):
 
         operation = self.operation
         m.d.comb += [
-            operation.shift.eq(late(reading & ~self.pooling, 1, self.latency, "shift")),
+            operation.shift.eq(late((reading & ~self.pooling) | (clearing != 0), 1, self.latency, "shift")),
+            self.stored.eq(late(reading & ~self.pooling, 1, self.latency, "stored")),
             self.slot.eq(late(pixels - 1 - index, self.slot.shape(), self.latency, "slot")),
             self.filled.eq(late(reading & ~self.pooling & last, 1, self.latency, "filled")),
         ]
