@@ -127,7 +127,7 @@ def write(
                 pixels,
                 chosen,
                 out,
-                reason=reason or f"{network.name} on {source}: every layer kind of a whole network together.",
+                reason=reason or f"Everything that {network.name} does for {source}.",
                 source=source,
                 drain=None if drain is None else _drain(drain),
                 progress=bars.advance,
