@@ -115,12 +115,13 @@ def _parts(target: Target, addresses: NDArray[np.uint64], bits: NDArray[np.uint8
     return parts.reshape(-1, 4)
 
 
-def part_value(part: NDArray[np.uint64], parameters: Parameters) -> int:
-    """A part as the integer on the wires of ``Core.load``."""
-    target, last, address, value = (int(x) for x in part)
+def part_values(parts: Parts, parameters: Parameters) -> NDArray[np.uint64]:
+    """Parts as the integers on the wires of ``Core.load``."""
     layout = part_layout(parameters)
-    shape = {"target": target, "last": last, "address": address, "data": value}
-    return sum(each << layout[name].offset for name, each in shape.items())
+    values = np.zeros(len(parts), np.uint64)
+    for column, name in enumerate(("target", "last", "address", "data")):
+        values |= parts[:, column] << np.uint64(layout[name].offset)
+    return values
 
 
 def unpack_events(words: NDArray[Any], parameters: Parameters) -> NDArray[np.int8]:
