@@ -94,6 +94,17 @@ class Job:
     constants: list[dict[str, Any]]
     weights: NDArray[np.int8]
 
+    @property
+    def operations(self) -> int:
+        """Micro-operations if nothing is silent."""
+        tiles = self.fields["tile_rows"] * self.fields["tile_columns"]
+        blocks = self.fields["blocks"] if self.fields.get("pooling") else 1
+        total = 0
+        for segment in self.segments:
+            fetches = self.fetches[segment["first"] : segment["first"] + segment["number"]]
+            total += segment["chunks"] * segment["inputs"] * sum(fetch["number"] for fetch in fetches)
+        return total * tiles * blocks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
@@ -104,6 +115,7 @@ class Layer:
         columns: of its output; a readout has none.
         sources: what has to be in the event memory.
         constants: values of sources that are not populations: ``{BIAS_MAP: (C, H, W)}``.
+        widths: the bits that it needs of those parameters that are widths.
         jobs: to be run one after the other.
     """
 
@@ -112,6 +124,7 @@ class Layer:
     columns: Columns
     sources: list[Source]
     constants: dict[str, NDArray[np.int64]]
+    widths: dict[str, int]
     jobs: list[Job]
 
 
@@ -238,6 +251,7 @@ class _Lowering:
         self.shape = cells(population.shape)
         self.sources: dict[str, Source] = {}
         self.values: dict[str, NDArray[np.int64]] = {}
+        self.widths: dict[str, int] = {}
         self.tables = _Tables(parameters)
         self.words = 0
 
@@ -255,6 +269,7 @@ class _Lowering:
             columns=self.columns,
             sources=list(self.sources.values()),
             constants=self.values,
+            widths=self.widths,
             jobs=jobs,
         )
 
@@ -266,6 +281,15 @@ class _Lowering:
         if needed > there:
             raise self._refusal(
                 f"needs {needed:,} {name.replace('_', ' ')}, the core has {there:,}: make it with more {name}"
+            )
+
+    def _width(self, name: str, what: str, bits: int) -> None:
+        """Note that so many bits of a width are needed, and check that they are there."""
+        self.widths[name] = max(bits, self.widths.get(name, 0))
+        there = getattr(self.parameters, name)
+        if bits > there:
+            raise WidthError(
+                f"'{self.population.name}': {what} need {bits} bits, the core has {there} {name.replace('_', ' ')}", bits
             )
 
     def _source(self, name: str, shape: Shape, columns: Columns, static: bool) -> Source:
@@ -294,12 +318,7 @@ class _Lowering:
         if source.static:
             levels = int(np.abs(self.network.input.table).max())
         bits = 1 + max(levels, self.columns.length if self.network.drain else 0).bit_length()
-        if bits > self.parameters.count_bits:
-            raise WidthError(
-                f"max-pool '{population.name}': its sums need {bits} count bits, the core has "
-                f"{self.parameters.count_bits}",
-                bits,
-            )
+        self._width("count_bits", "sums of a max-pool", bits)
         if not self.parameters.pooling:
             raise self._refusal("is a max-pool; the core was made without a max-pool unit (pooling)")
         self.columns = source.columns
@@ -429,12 +448,8 @@ class _Lowering:
                 "high": high if capped else 0,
             }
             needed = max(self.columns.length, high if capped else 0).bit_length() + 1
-            if rate and needed > self.parameters.count_bits:
-                raise WidthError(
-                    f"'{population.name}': net counts of {self.columns.length} steps need {needed} count bits, the "
-                    f"core has {self.parameters.count_bits}",
-                    needed,
-                )
+            if rate:
+                self._width("count_bits", f"net counts of {self.columns.length} steps", needed)
         return fields
 
     def _constants(self, population: Spiking | Readout, bias: NDArray[np.int64]) -> list[dict[str, Any]]:
@@ -641,6 +656,7 @@ class _Lowering:
             needs["membranes"] = found.membrane_bits
         else:
             network = self.network
+            self.widths["membrane_bits"] = found.membrane_bits
             if network.membrane_bits != parameters.membrane_bits and found.membrane_bits > min(
                 network.membrane_bits, parameters.membrane_bits
             ):
@@ -657,20 +673,11 @@ class _Lowering:
                 most = self._sums(window).max(initial=0) * int(np.abs(largest).max(initial=0))
                 needs["input currents"] = max(needs.get("input currents", 0), 1 + int(most).bit_length())
         for what, bits in needs.items():
-            if bits > parameters.state_bits:
-                raise WidthError(
-                    f"'{population.name}': {what} need {bits} bits, the core has {parameters.state_bits} state bits",
-                    bits,
-                )
+            self._width("state_bits", what, bits)
         passes = [self._sums(window) for window in windows if window.static]
         passes.append(sum((self._sums(w) for w in windows if not w.static), np.zeros(self.shape[0], np.int64)))
         bits = 1 + max(int(sums.max(initial=0)).bit_length() for sums in passes)
-        if bits > parameters.accumulator_bits:
-            raise WidthError(
-                f"'{population.name}': the sums of a step need {bits} bits, the core has "
-                f"{parameters.accumulator_bits} accumulator bits",
-                bits,
-            )
+        self._width("accumulator_bits", "the sums of a step", bits)
 
     def _sums(self, window: _Window) -> NDArray[np.int64]:
         """The largest magnitude that one column of a window can sum to, for each target channel."""
