@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
 
 from hdl.array import Array
+from hdl.parameters import Device
+from tests.hdl import pair
 
 SIZES = [
     # rows, channels, columns, pixels, weight bits, accumulator bits
@@ -78,6 +81,17 @@ def test_a_chain_is_read_last_pixel_first_and_left_cleared() -> None:
     read, idle = ([100], 0b111, 0, 1), ([100], 0, 0, 0)
     found = simulate(Array(1, 1, 1, 3, 8, 20), [*[clear] * 3, add, more, *[read] * 3, idle, idle])
     assert found[5:] == [[12], [-7], [7], [0], [0]]
+
+
+@pytest.mark.parametrize("device", ["ecp5", "ice40"])
+def test_arrays_of_other_devices_agree(device: Device, tmp_path: Path) -> None:
+    size = (1, 2, 1, 2, 2, 2)  # lanes are proved by themselves; this is about what connects them
+    plain = Array(*size)
+    arrays = pair.source(plain, Array(*size, device))
+    cleared = plain.latency + plain.pixels
+    given = " ".join(f"-set-at {cycle} shift 1" for cycle in range(1, cleared + 1))
+    assert pair.agree(arrays, 2 * cleared, cleared, given, tmp_path)
+    assert not pair.agree(arrays, 2 * cleared, 0, given, tmp_path)  # contents at power-up are arbitrary
 
 
 def test_wrong_sizes_are_refused() -> None:
