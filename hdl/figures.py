@@ -49,14 +49,14 @@ class Part:
 
     Attributes:
         make: the component; its ports are in its signature.
-        lanes: how the names of the integrate array's cells begin.
+        lanes: how the names of the cells of lanes begin. The broadcast in front of them has no look-up tables.
     """
 
     make: Callable[[Parameters], Any]
     lanes: str
 
 
-PARTS = {"array": Part(array, "design."), "core": Part(Core, "design.array.")}
+PARTS = {"array": Part(array, "design.lane_"), "core": Part(Core, "design.array.lane_")}
 """What can be measured."""
 
 SIZES: dict[int, dict[str, Any]] = {
