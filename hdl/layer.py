@@ -289,7 +289,8 @@ class _Lowering:
         there = getattr(self.parameters, name)
         if bits > there:
             raise WidthError(
-                f"'{self.population.name}': {what} need {bits} bits, the core has {there} {name.replace('_', ' ')}", bits
+                f"'{self.population.name}': {what} need {bits} bits, the core has {there} {name.replace('_', ' ')}",
+                bits,
             )
 
     def _source(self, name: str, shape: Shape, columns: Columns, static: bool) -> Source:
@@ -665,6 +666,8 @@ class _Lowering:
                     f"{network.membrane_bits}, the core to {parameters.membrane_bits}: make the core with as many",
                     found.membrane_bits,
                 )
+            for key in ("initial_membrane", "negative_threshold"):
+                needs[f"{key.replace('_', ' ')}s"] = signed_bits(-getattr(population, key), getattr(population, key))
             if self.code:
                 needs["thresholds"] = 1 + (int(population.threshold.max()) << (self.steps - 1)).bit_length()
         for window in windows:

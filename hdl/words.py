@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from amaranth.hdl import Shape
 from amaranth.lib import data
 from numpy.typing import NDArray
 
 from hdl.core import PART_BITS, Target, part_layout, word_widths
 from hdl.parameters import Parameters
+from refsnn.errors import WidthError
 
+OFFSETS = frozenset({"offset", "plane", "tile_offset", "row_offset", "chunk_offset", "advance"})
+"""Fields that are added to addresses, which wrap."""
 Parts = NDArray[np.uint64]
 """``(N, 4)``: target, last, address and data of what goes into ``Core.load``, part after part."""
 
@@ -92,13 +96,33 @@ def weight_parts(words: NDArray[np.int8], parameters: Parameters) -> Parts:
 def table_parts(
     target: Target, layout: data.StructLayout, entries: list[dict[str, Any]], parameters: Parameters, first: int = 0
 ) -> Parts:
-    """The parts that fill a table."""
+    """The parts that fill a table.
+
+    Raises:
+        WidthError: a number is too large for its field.
+    """
+    for entry in entries:
+        _check_fields(target, layout, entry)
     width = word_widths(parameters)[target]
     bits = np.zeros((len(entries), width), np.uint8)
     for row, entry in enumerate(entries):
         value = layout.const(entry).as_value().value & ((1 << width) - 1)
         bits[row] = [value >> bit & 1 for bit in range(width)]
     return _parts(target, np.arange(first, first + len(entries), dtype=np.uint64), bits, parameters)
+
+
+def _check_fields(target: Target, layout: data.StructLayout, entry: dict[str, Any]) -> None:
+    for name, value in entry.items():
+        if isinstance(value, dict):
+            _check_fields(target, layout[name].shape, value)
+            continue
+        shape = Shape.cast(layout[name].shape)
+        low, high = (-1 << shape.width - 1, (1 << shape.width - 1) - 1) if shape.signed else (0, (1 << shape.width) - 1)
+        if name not in OFFSETS and not low <= value <= high:
+            raise WidthError(
+                f"the core's {target.name.lower()}: '{name}' would be {value:,}; {low:,} to {high:,} are possible",
+                int(value).bit_length() + shape.signed,
+            )
 
 
 def _parts(target: Target, addresses: NDArray[np.uint64], bits: NDArray[np.uint8], parameters: Parameters) -> Parts:
