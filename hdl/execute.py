@@ -135,3 +135,36 @@ def run_layer(
         collect(layer, job, words, parameters, result)
         stored = stored[:0]
     return result
+
+
+def traced(layer: Layer, job: Job, beats: NDArray[np.int64], parameters: Parameters) -> dict[str, NDArray[np.int64]]:
+    """What a core with a trace showed of a job's neurons, as maps.
+
+    Args:
+        layer, job: what was run; spiking neurons.
+        beats: ``(beats, C, 6)``, as the machines keep them.
+        parameters: of the core.
+
+    Returns:
+        ``current``, ``before``, ``spike``, ``membrane``, ``count``, ``saturated``: ``(L, channels, H, W)`` each, by
+        their letters in the contract I, u, s, v, n. With temporal separation the current is that of the digit's beat
+        (0, or the initial membrane in the first), and the count means nothing.
+    """
+    names = ("current", "before", "spike", "membrane", "count", "saturated")
+    _, height, width = layer.shape
+    fields = job.fields
+    steps = layer.columns.chunks(parameters) * parameters.columns - layer.columns.lead
+    tiles = fields["tile_rows"], fields["tile_columns"]
+    maps = beats.reshape(
+        fields["blocks"], *tiles, steps, parameters.rows, parameters.pixels, parameters.channels, len(names)
+    )
+    ordered = maps.transpose(7, 3, 0, 6, 1, 4, 2, 5)  # name, step, block, channel, tile row, row, tile column, pixel
+    whole = ordered.reshape(
+        len(names),
+        steps,
+        fields["blocks"] * parameters.channels,
+        tiles[0] * parameters.rows,
+        tiles[1] * parameters.pixels,
+    )
+    part = whole[:, : layer.columns.length, : fields["channels"], :height, :width]
+    return dict(zip(names, part, strict=True))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hdl.execute import run_layer
+from hdl.execute import run_layer, traced
 from hdl.layer import lower
 from refsnn.errors import InputError
-from refsnn.network import Input, Readout
+from refsnn.network import Input, Readout, Spiking
 from refsnn.simulate import simulate
 
 
@@ -63,6 +63,19 @@ def graded(planes):
     return value
 
 
+def check_trace(layer, machine, activity, population):
+    """The membranes of every neuron in every step, not only what it sends."""
+    names = {"before": activity.before, "spike": activity.events, "membrane": activity.membrane}
+    if not population.schedule.separated:
+        names |= {"current": activity.current, "count": activity.count}
+    for job, beats in zip(layer.jobs, machine.traces[-len(layer.jobs) :], strict=True):
+        maps = traced(layer, job, np.asarray(beats), machine.parameters)
+        part = slice(job.channel, job.channel + job.fields["channels"])
+        for name, values in names.items():
+            expected = values.reshape(len(values), *layer.shape)[:, part]
+            np.testing.assert_array_equal(maps[name][: len(expected)], expected, err_msg=f"{layer.population} {name}")
+
+
 def compare(network, images, steps, machine, reference=None, most=10**9):
     """Run every layer on a machine, its sources as the simulator recorded them.
 
@@ -93,5 +106,7 @@ def compare(network, images, steps, machine, reference=None, most=10**9):
             if network.is_static(population.name):
                 found = graded(found)
             np.testing.assert_array_equal(found, reference.expected(layer, image), err_msg=population.name)
+            if machine.parameters.trace and isinstance(population, Spiking):
+                check_trace(layer, machine, reference.activity[image, population.name], population)
         ran.append(population.name)
     return ran, refused

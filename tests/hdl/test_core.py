@@ -84,10 +84,13 @@ def test_small_layers_on_any_core(kind, data):
             channels=4, rows=1, pixels=2, columns=4, banks=2, weight_words=512, membrane_bits=12, **DEPTHS, **WIDTHS
         ),
     ],
-    ids=["wide", "narrow"],
+    ids=["traced", "narrow"],
 )
 def test_random_networks_compiled(parameters, cores):
-    """Compiled by Verilator: whole random networks, job after job without a reset, stalls on both sides."""
+    """Compiled by Verilator: whole random networks, job after job without a reset, stalls on both sides.
+
+    With a trace, also the current, membranes and count of every neuron in every step.
+    """
     machine = Compiled(parameters, cores, stalls=0.2, seed=1)
     ran = []
 
