@@ -24,7 +24,7 @@ PART_BITS = 32
 """Width of the way in: wider words come in several parts, the least significant one first."""
 
 
-class Target(enum.Enum, shape=3):
+class Target(enum.Enum, shape=3):  # type: ignore[call-arg]
     """What a word that comes in is for."""
 
     EVENTS = 0
@@ -36,7 +36,7 @@ class Target(enum.Enum, shape=3):
     JOB = 6
 
 
-def word_widths(parameters: Parameters) -> dict[Target, int]:
+def word_widths(parameters: Parameters) -> dict[Any, int]:
     """Bits of a word of each target."""
     return {
         Target.EVENTS: parameters.word_bits,
@@ -49,7 +49,7 @@ def word_widths(parameters: Parameters) -> dict[Target, int]:
     }
 
 
-def depths(parameters: Parameters) -> dict[Target, int]:
+def depths(parameters: Parameters) -> dict[Any, int]:
     """Words of each target. Groups of events are addressed by word, and the bank in the lowest bits."""
     return {
         Target.EVENTS: parameters.event_words * parameters.banks,
@@ -269,7 +269,7 @@ class Core(Component):
                 address.eq(part.address),
             ]
 
-        def word(of: Target) -> Any:
+        def word(of: Any) -> Any:
             return staging[len(staging) - PART_BITS * parts[of] :][: widths[of]]
 
         tables = {

@@ -146,7 +146,7 @@ class Gather(Component):
                     read.addr.eq(word[r][b]),
                 ]
                 m.d.sync += found[r][b].eq(read.data)
-        inside = []
+        inside: list[Any] = []
         for stage in (3, 4):
             late = Signal(data.StructLayout({"rows": rows, "groups": banks}), name=f"inside_{stage}")
             previous = inside[-1] if inside else Cat(row_inside, group_inside)

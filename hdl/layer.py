@@ -97,9 +97,9 @@ class Job:
     @property
     def operations(self) -> int:
         """Micro-operations if nothing is silent."""
-        tiles = self.fields["tile_rows"] * self.fields["tile_columns"]
-        blocks = self.fields["blocks"] if self.fields.get("pooling") else 1
-        total = 0
+        tiles: int = self.fields["tile_rows"] * self.fields["tile_columns"]
+        blocks: int = self.fields["blocks"] if self.fields.get("pooling") else 1
+        total: int = 0
         for segment in self.segments:
             fetches = self.fetches[segment["first"] : segment["first"] + segment["number"]]
             total += segment["chunks"] * segment["inputs"] * sum(fetch["number"] for fetch in fetches)
@@ -277,7 +277,7 @@ class _Lowering:
         return InputError(f"'{self.population.name}' {text}")
 
     def _limit(self, name: str, needed: int) -> None:
-        there = getattr(self.parameters, name)
+        there: int = getattr(self.parameters, name)
         if needed > there:
             raise self._refusal(
                 f"needs {needed:,} {name.replace('_', ' ')}, the core has {there:,}: make it with more {name}"
@@ -286,7 +286,7 @@ class _Lowering:
     def _width(self, name: str, what: str, bits: int) -> None:
         """Note that so many bits of a width are needed, and check that they are there."""
         self.widths[name] = max(bits, self.widths.get(name, 0))
-        there = getattr(self.parameters, name)
+        there: int = getattr(self.parameters, name)
         if bits > there:
             raise WidthError(
                 f"'{self.population.name}': {what} need {bits} bits, the core has {there} {name.replace('_', ' ')}",
@@ -429,7 +429,7 @@ class _Lowering:
     def _settings(self, population: Spiking | Readout, windows: list[_Window]) -> dict[str, Any]:
         still = all(window.static for window in windows)
         separated = population.schedule.separated
-        fields = {
+        fields: dict[str, Any] = {
             "separated": separated,
             "readout": isinstance(population, Readout),
             "double": self.code,
@@ -567,9 +567,8 @@ class _Lowering:
         if projection.kind == "dense":
             if self.shape[1:] != (1, 1):
                 raise InputError(f"{label}: is dense into a map of {self.shape}; the core computes dense (C,) layers")
-            spread = weights.reshape(channels, *pooled)
             cell_taps = [(y, x, y * pooled[2] + x) for y, x in product(range(pooled[1]), range(pooled[2]))]
-            grid = spread.reshape(channels, pooled[0], -1)
+            grid = weights.reshape(channels, pooled[0], -1)
         elif projection.kind == "identity":
             grid, high = self._wide(label, weights)
             stride = projection.stride

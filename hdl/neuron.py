@@ -17,7 +17,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hdl.parameters import SHIFT_BITS, THRESHOLD_BITS, Parameters
 
 
-class Constant(enum.Enum, shape=2):
+class Constant(enum.Enum, shape=2):  # type: ignore[call-arg]
     """What a beat adds to the membrane besides the sums of the columns."""
 
     NONE = 0
@@ -26,7 +26,7 @@ class Constant(enum.Enum, shape=2):
     INITIAL = 3
 
 
-class Fire(enum.Enum, shape=1):
+class Fire(enum.Enum, shape=1):  # type: ignore[call-arg]
     """Whether a beat may spike."""
 
     NO = 0

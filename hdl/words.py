@@ -94,7 +94,7 @@ def weight_parts(words: NDArray[np.int8], parameters: Parameters) -> Parts:
 
 
 def table_parts(
-    target: Target, layout: data.StructLayout, entries: list[dict[str, Any]], parameters: Parameters, first: int = 0
+    target: Any, layout: data.StructLayout, entries: list[dict[str, Any]], parameters: Parameters, first: int = 0
 ) -> Parts:
     """The parts that fill a table.
 
@@ -125,7 +125,7 @@ def _check_fields(target: Target, layout: data.StructLayout, entry: dict[str, An
             )
 
 
-def _parts(target: Target, addresses: NDArray[np.uint64], bits: NDArray[np.uint8], parameters: Parameters) -> Parts:
+def _parts(target: Any, addresses: NDArray[np.uint64], bits: NDArray[np.uint8], parameters: Parameters) -> Parts:
     count, width = bits.shape
     number = -(-width // PART_BITS)
     padded = np.zeros((count, number * PART_BITS), np.uint8)
