@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,13 +33,17 @@ def check_target(path: Path) -> None:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path, check: Callable[[Path], None] = check_target) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``path`` when the block ends without an error.
+
+    Args:
+        path: the folder.
+        check: raises where ``path`` must not be replaced.
 
     Raises:
         InputError: something that is no case is at ``path``, or it cannot be written.
     """
-    check_target(path)
+    check(path)
     target = path.absolute()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

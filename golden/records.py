@@ -27,8 +27,8 @@ def decode(kind: type[Record], value: Any, where: str) -> Record:
     """A dataclass instance from parsed JSON.
 
     Args:
-        kind: the dataclass. Fields may be ``int``, ``str``, ``bool``, dataclasses, ``tuple[X, ...]``,
-            ``dict[str, X]`` and ``X | None``.
+        kind: the dataclass. Fields may be ``int``, ``str``, ``bool``, texts as ``Literal``, dataclasses,
+            ``tuple[X, ...]``, ``dict[str, X]`` and ``X | None``.
         value: what ``json.loads`` gave.
         where: file and key, for the error.
 
@@ -50,6 +50,8 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
         return None if value is None else _decode(arguments[0], value, where)
+    if origin is typing.Literal:
+        return _expect_one(arguments, value, where)
     if origin is tuple:
         items = _expect(list, value, where, "a list")
         return tuple(_decode(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(items))
@@ -62,4 +64,10 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 def _expect(kind: type, value: Any, where: str, words: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InputError(f"{where}: is {json.dumps(value)[:60]}; {words} was expected")
+    return value
+
+
+def _expect_one(choices: tuple[str, ...], value: Any, where: str) -> Any:
+    if value not in choices:
+        raise InputError(f"{where}: is {json.dumps(value)[:60]}; one of {', '.join(choices)} was expected")
     return value
