@@ -21,6 +21,9 @@ from hdl.neuron import (
 from hdl.parameters import Parameters
 from hdl.tables import address_bits, write_layout
 
+SMALL = {"generic": "distributed", "ecp5": "distributed", "ice40": "logic"}
+"""How synthesis is to make small memories: an iCE40 has no memory but block RAM."""
+
 HALVES = 2
 """Tiles that the lanes may have left: one is read while the next one is written."""
 
@@ -82,7 +85,9 @@ class NeuronBank(Component):
 
         def small(name: str, shape: Any, depth: int) -> memory.Memory:
             """A few wide words: better in logic cells than in block RAM."""
-            made = memory.Memory(shape=shape, depth=max(depth, 2), init=[], attrs={"ram_style": "distributed"})
+            made = memory.Memory(
+                shape=shape, depth=max(depth, 2), init=[], attrs={"ram_style": SMALL[parameters.device]}
+            )
             m.submodules[name] = made
             return made
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from amaranth.hdl import Array as Choice
@@ -46,6 +48,9 @@ class Collector(Component):
         rows: In: of the map. last: In(P): the pixels that exist in this tile's group.
         words: Out, stream of ``word_layout``.
         busy: Out(1): a word has not been taken yet.
+
+    A word is offered the cycle after ``emit`` or ``show``, then one a cycle while they are taken; a word that is not in
+    the map takes its cycle all the same.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -73,6 +78,45 @@ class Collector(Component):
             }
         )
 
+    def model(self, tile: Mapping[str, int], spikes: Sequence[Sequence[int]]) -> list[dict[str, int]]:
+        """The words of a chunk, in plain integers.
+
+        Args:
+            tile: ``channel``, ``channels``, ``row``, ``rows``, ``group``, ``index``, ``last``, as at the ports.
+            spikes: of the last pushes since ``clear``, J * R * P at most: C times -1, 0 or 1.
+        """
+        parameters = self.parameters
+        places = parameters.places
+        silent = [[0] * parameters.channels] * (places * parameters.columns - len(spikes))
+        train = [*silent, *spikes]
+        words = []
+        for c, r in product(range(parameters.channels), range(parameters.rows)):
+            packed = 0
+            for pixel, column in product(range(parameters.pixels), range(parameters.columns)):
+                spike = train[column * places + r * parameters.pixels + pixel][c]
+                if tile["last"] >> pixel & 1:
+                    packed |= (0, 1, 3)[spike] << 2 * (pixel * parameters.columns + column)
+            words.append(self._word(tile, c, r) | {"membrane": 0, "index": tile["index"], "data": packed})
+        return self._in_map(tile, words)
+
+    def model_membranes(self, tile: Mapping[str, int], place: int, membranes: Sequence[int]) -> list[dict[str, int]]:
+        """The words of the membranes of a pixel's C channels, in plain integers."""
+        row, pixel = divmod(place, self.parameters.pixels)
+        if not tile["last"] >> pixel & 1:
+            return []
+        words = [
+            self._word(tile, c, row)
+            | {"membrane": 1, "index": pixel, "data": membrane % (1 << self.parameters.state_bits)}
+            for c, membrane in enumerate(membranes)
+        ]
+        return self._in_map(tile, words)
+
+    def _word(self, tile: Mapping[str, int], channel: int, row: int) -> dict[str, int]:
+        return {"channel": tile["channel"] + channel, "row": tile["row"] + row, "group": tile["group"]}
+
+    def _in_map(self, tile: Mapping[str, int], words: list[dict[str, int]]) -> list[dict[str, int]]:
+        return [word for word in words if word["channel"] < tile["channels"] and word["row"] < tile["rows"]]
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         parameters = self.parameters
@@ -92,13 +136,16 @@ class Collector(Component):
         m.d.comb += [place_row.eq(self.place // pixels), place_pixel.eq(self.place % pixels)]
         channel, row = Signal(COUNT_BITS), Signal(COORDINATE_BITS - 1)
         exists, last = Signal(), Signal()
+        # What is left of the map is known long before words leave: a short comparison in time.
+        channels_left, rows_left = Signal(COUNT_BITS, name="channels_left"), Signal(COORDINATE_BITS, name="rows_left")
+        m.d.sync += [channels_left.eq(self.channels - self.channel), rows_left.eq(self.rows - self.row)]
         row_within = Mux(self.show, place_row, at_row)
         alive = Signal()
         m.d.comb += [
             channel.eq(self.channel + at_channel),
             row.eq(self.row + row_within),
             alive.eq(~self.show | self.last.bit_select(place_pixel, 1)),
-            exists.eq((channel < self.channels) & (row < self.rows) & alive),
+            exists.eq((at_channel < channels_left) & (row_within < rows_left) & alive),
             last.eq((at_channel == channels - 1) & (self.show | (at_row == rows - 1))),
         ]
         words = []
