@@ -187,7 +187,7 @@ class Neuron(Component):
         if parameters.trace:
             ports["trace"] = Out(trace_layout(parameters))
         super().__init__(ports)
-        self.up, self.down = Signal(state), Signal(state)
+        self.up, self.down = Signal(state, name="up"), Signal(state, name="down")
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

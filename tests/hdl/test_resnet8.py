@@ -17,7 +17,7 @@ CORE = {"channels": 8, "rows": 1, "pixels": 4, "columns": 4, "event_words": 4096
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "steps"), [("spikeconverter", 4), ("ecl", 4), ("spikeconverter-rate", 3)])
 def test_every_layer(method, steps, shared_data, cores):
-    """Bit for bit, with the membranes of the network: 16 bits, which ecl's clamp at."""
+    """Bit for bit, and the lanes are busy though silent rows are skipped."""
     model = refsnn.load(shared_data / "mlperf-tiny-ic" / "pretrainedResnet.h5")
     images = read(shared_data / "cifar10-lossless.npz", (3, 32, 32))
     network = refsnn.convert(
@@ -29,4 +29,4 @@ def test_every_layer(method, steps, shared_data, cores):
     assert not refused
     assert len(ran) == 8
     assert machine.dropped > 1000  # silent rows are skipped
-    assert machine.active > 0.9 * machine.cycles
+    assert machine.active > 0.8 * machine.cycles
