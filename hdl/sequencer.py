@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
@@ -77,7 +79,8 @@ class Sequencer(Component):
         requests: Out, stream of ``request_layout``: one a cycle while inside a segment.
         write_segment, write_fetch: In, ``write_layout``: the tables; while not busy.
 
-    Between segments there are 5 cycles without a request.
+    The first request comes 6 cycles after ``ready``. Between two segments of a pass there are 5 cycles without a
+    request, after the end of a pass 4, of a tile 5, and of a block 7, if ``ready`` is there at once.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -94,6 +97,63 @@ class Sequencer(Component):
                 "write_fetch": In(write_layout(parameters.fetches, fetch_layout(parameters).size)),
             }
         )
+
+    def model(
+        self, job: Mapping[str, Any], segments: Sequence[Mapping[str, int]], fetches: Sequence[Mapping[str, int]]
+    ) -> list[list[dict[str, Any]]]:
+        """A job's requests, block by block, in plain integers.
+
+        Args:
+            job: fields of ``job_layout``.
+            segments, fetches: the tables, entries as dictionaries.
+
+        Returns:
+            fields of ``request_layout``; of the end of a pass only ``marks`` and ``mark``.
+        """
+        events, weights = address_bits(self.parameters.event_words), address_bits(self.parameters.weight_words)
+        ends = [at for at, segment in enumerate(segments) if segment["end"] and at >= job["segments"]]
+        result: list[list[dict[str, Any]]] = []
+        for block in range(job["blocks"]):
+            number, skipped = (0, block) if job["pooling"] else (block, 0)
+            begin = ends[number - 1] + 1 if number else job["segments"]
+            passes: list[list[Mapping[str, int]]] = [[]]
+            for segment in segments[begin : ends[number] + 1]:
+                passes[-1].append(segment)
+                if segment["last"]:
+                    passes.append([])
+            requests: list[dict[str, Any]] = []
+            for y, x in product(range(job["tile_rows"]), range(job["tile_columns"])):
+                for each in passes[:-1]:
+                    final = each[-1]
+                    for chunk in range(final["chunks"]):
+                        for segment in each:
+                            first = segment["events"] + y * segment["tile_offset"] + chunk * segment["chunk_offset"]
+                            used = fetches[segment["first"] : segment["first"] + segment["number"]]
+                            for channel, fetch in product(range(segment["inputs"]), used):
+                                plane = first + (skipped + channel) * segment["plane"]
+                                requests.append(
+                                    {
+                                        "marks": 0,
+                                        "address": (plane + fetch["offset"]) % (1 << events),
+                                        "row": y * segment["tile_rows"] + fetch["row"],
+                                        "group": x * segment["tile_groups"] + fetch["group"],
+                                        "last": segment["edge"],
+                                        "weights": (segment["weights"] + channel * segment["advance"]) % (1 << weights),
+                                    }
+                                    | {name: segment[name] for name in ("row_offset", "row_stride", "rows", "groups")}
+                                    | {name: fetch[name] for name in ("care", "first", "number")}
+                                )
+                        last = chunk == final["chunks"] - 1
+                        mark = {
+                            "static": final["static"],
+                            "shifted": final["shifted"],
+                            "first": int(chunk == 0),
+                            "last": int(last),
+                            "end": int(last and final["end"]),
+                        }
+                        requests.append({"marks": 1, "mark": mark})
+            result.append(requests)
+        return result
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
