@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amaranth.hdl import Array as Choice
@@ -65,10 +66,10 @@ class Gather(Component):
         keep: In(1): windows are kept even if they are silent. zeros: In(1): everything counts as inside the map.
         dropped: Out(1): a silent window is dropped in this cycle.
 
-    ``latency``: cycles from a request to its window, at least.
+    ``latency``: cycles from a request to its window, more if windows wait.
     """
 
-    latency = 7
+    latency = 8
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -82,6 +83,44 @@ class Gather(Component):
                 "dropped": Out(1),
             }
         )
+
+    def model(
+        self, stored: Sequence[Sequence[int]], request: Mapping[str, Any], keep: int = 0, zeros: int = 0
+    ) -> dict[str, Any] | None:
+        """A request in plain integers.
+
+        Args:
+            stored: each bank's words.
+            request: fields of ``request_layout``.
+            keep, zeros: as at the ports.
+
+        Returns:
+            fields of ``window_layout``, of the end of a pass only ``marks`` and ``mark``; None: dropped.
+        """
+        if request["marks"]:
+            return {"marks": 1, "mark": request["mark"]}
+        parameters = self.parameters
+        bits = 2 * parameters.columns
+        events, inside = [0] * parameters.rows, [0] * parameters.rows
+        found = False
+        for r in range(parameters.rows):
+            row = request["row"] + r * request["row_stride"]
+            for x in range(parameters.visible):
+                step, pixel = divmod(x, parameters.pixels)
+                group = request["group"] + step
+                there = 0 <= row < request["rows"] and 0 <= group < request["groups"]
+                if there:
+                    address = request["address"] + r * request["row_offset"] + group // parameters.banks
+                    word = stored[group % parameters.banks][address % parameters.event_words]
+                    event = word >> pixel * bits & (1 << bits) - 1
+                    events[r] |= event << x * bits
+                    found |= bool(event and request["care"] >> x & 1)
+                exists = group < request["groups"] - 1 or request["last"] >> pixel & 1
+                inside[r] |= int(bool(zeros or (there and exists))) << x
+        if not found and not keep:
+            return None
+        window = {"marks": 0, "events": events} | {name: request[name] for name in ("first", "number", "weights")}
+        return window | ({"inside": inside} if parameters.pooling else {})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
