@@ -57,7 +57,7 @@ def case(data, schedules, drains, membrane_bits):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SCHEDULES)
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_small_layers_on_any_core(kind, data):
     """In Amaranth's simulator: any shape of core, any widths, stalls; layers of a few hundred micro-operations."""
