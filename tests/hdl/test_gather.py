@@ -17,7 +17,7 @@ SIZES_HERE = [*({**size, "pooling": True} for size in SIZES), {**SIZES[1], "pool
 
 def random_word(sizes: Parameters, random: Random) -> int:
     """A stored group: mostly silent."""
-    events = (random.choice((0, 0, 0, 0, 1, 3)) for _ in range(sizes.word_bits // 2))
+    events = (random.choice((0, 0, 0, 1, 3)) for _ in range(sizes.word_bits // 2))
     return sum(event << 2 * at for at, event in enumerate(events))
 
 
@@ -30,11 +30,11 @@ def random_request(sizes: Parameters, random: Random) -> dict[str, Any]:
         "marks": 0,
         "address": random.randrange(sizes.event_words),
         "row_offset": random.randrange(sizes.event_words),
-        "row": random.randint(-3, 6),
+        "row": random.randint(-3, 4),
         "row_stride": random.randint(0, 3),
-        "rows": random.randint(1, 5),
-        "group": random.randint(-5, 6),
-        "groups": random.randint(1, 9),
+        "rows": random.randint(2, 5),
+        "group": random.randint(-4, 4),
+        "groups": random.randint(2, 9),
         "last": random.getrandbits(sizes.pixels),
         "care": random.choice((0, (1 << sizes.visible) - 1, random.getrandbits(sizes.visible))),
         "first": random.randrange(sizes.taps),
@@ -59,11 +59,11 @@ def test_random_requests(size: dict[str, int], stalls: tuple[float, float]) -> N
     sizes = parameters(size, event_words=16)
     gather = Gather(sizes)
     stored = [[random_word(sizes, random) for _ in range(sizes.event_words)] for _ in range(sizes.banks)]
-    requests = [random_request(sizes, random) for _ in range(100)]
+    requests = [random_request(sizes, random) for _ in range(120)]
     for keep, zeros in ((0, 0), (1, random.getrandbits(1))):
         windows = [gather.model(stored, request, keep, zeros) for request in requests]
         expected = [window for window in windows if window]
-        assert keep or 15 < len(expected) < len(requests) - 15
+        assert sum(any(window.get("events", [])) for window in expected) >= 8
         found: list[Any] = []
         dropped = 0
 
