@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amaranth.hdl import Array as Choice
@@ -80,6 +81,52 @@ class Issue(Component):
                 "active": Out(1),
             }
         )
+
+    def model(
+        self,
+        window: Mapping[str, Any],
+        taps: Sequence[Mapping[str, int]],
+        weights: Sequence[Sequence[int]],
+        pooling: int = 0,
+    ) -> list[dict[str, Any]]:
+        """A window's micro-operations, one a cycle, in plain integers.
+
+        Args:
+            window: fields of ``window_layout``.
+            taps: the table. weights: C bytes a word.
+            pooling: as at the port.
+
+        Returns:
+            of taps, ``weights``, ``enable``, ``negative``, for max-pools also ``inside``; at the end of a pass, P
+            times ``slot``, or ``mark`` for the max-pool unit.
+        """
+        parameters = self.parameters
+        if window["marks"]:
+            if pooling:
+                return [{"mark": window["mark"]}]
+            return [{"slot": slot} for slot in reversed(range(parameters.pixels))]
+        columns, result = parameters.columns, []
+        for tap in taps[window["first"] : window["first"] + window["number"]]:
+            word = weights[(window["weights"] + tap["weight"]) % parameters.weight_words]
+            enable = negative = inside = 0
+            for place in range(parameters.places):
+                row, pixel = divmod(place, parameters.pixels)
+                x = tap["shift"] + pixel * (2 if tap["wide"] else 1)
+                if not tap["lanes"] >> pixel & 1 or x >= parameters.visible:
+                    continue
+                for j in range(columns):
+                    event = window["events"][row] >> 2 * (x * columns + j)
+                    enable |= (event & 1) << place * columns + j
+                    negative |= (event >> 1 & 1) << place * columns + j
+                if parameters.pooling:
+                    inside |= (window["inside"][row] >> x & 1) << place
+            operation = {
+                "weights": [weight * (256 if tap["high"] else 1) for weight in word],
+                "enable": enable,
+                "negative": negative,
+            }
+            result.append(operation | ({"inside": inside} if parameters.pooling else {}))
+        return result
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

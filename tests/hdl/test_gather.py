@@ -26,6 +26,7 @@ def random_request(sizes: Parameters, random: Random) -> dict[str, Any]:
     bits = ("static", "shifted", "first", "last", "end")
     if random.random() < 0.15:
         return {"marks": 1, "mark": {name: random.getrandbits(1) for name in bits}}
+    full = (1 << sizes.visible) - 1
     return {
         "marks": 0,
         "address": random.randrange(sizes.event_words),
@@ -36,7 +37,7 @@ def random_request(sizes: Parameters, random: Random) -> dict[str, Any]:
         "group": random.randint(-4, 4),
         "groups": random.randint(2, 9),
         "last": random.getrandbits(sizes.pixels),
-        "care": random.choice((0, (1 << sizes.visible) - 1, random.getrandbits(sizes.visible))),
+        "care": random.choice((0, full, full, random.getrandbits(sizes.visible))),
         "first": random.randrange(sizes.taps),
         "number": random.randrange(sizes.taps),
         "weights": random.randrange(sizes.weight_words),
@@ -63,7 +64,7 @@ def test_random_requests(size: dict[str, int], stalls: tuple[float, float]) -> N
     for keep, zeros in ((0, 0), (1, random.getrandbits(1))):
         windows = [gather.model(stored, request, keep, zeros) for request in requests]
         expected = [window for window in windows if window]
-        assert sum(any(window.get("events", [])) for window in expected) >= 8
+        assert sum(any(window.get("events", [])) for window in expected) >= 5
         found: list[Any] = []
         dropped = 0
 
