@@ -45,7 +45,8 @@ class Collector(Component):
         emit: In(1): send the chunk; show: In(1): send ``membranes`` of the pixel ``place`` instead. Held until
             ``emitted``: Out(1), the last word is on its way.
         channel: In: the first of the C channels; channels: In: of the map. row, group, index: In: of the tile.
-        rows: In: of the map. last: In(P): the pixels that exist in this tile's group.
+        rows: In: of the map. last: In(P): the pixels that exist in this tile's group. Channels and rows are there a
+            cycle before ``emit`` or ``show``.
         words: Out, stream of ``word_layout``.
         busy: Out(1): a word has not been taken yet.
 

@@ -149,7 +149,7 @@ def test_windows_follow_each_other_without_a_gap() -> None:
             active.append((await context.tick().sample(issue.active))[2])
 
     simulate(issue, feed, background=watch)
-    assert "".join(map(str, active)).strip("0") == "111" "111" + "0" * sizes.pixels + "111"
+    assert "".join(map(str, active)).strip("0") == "111111" + "0" * sizes.pixels + "111"
 
 
 def test_clear_shifts_without_storing() -> None:
