@@ -192,7 +192,15 @@ class Core(Component):
         ]
         m.d.sync += filling.eq(filling ^ filled)
 
-        # Beats, spikes, words.
+        # Beats, spikes, words. A register in front of the neurons' memories, which many of their bits share.
+        push, show = Signal(), Signal()
+        m.d.sync += [
+            bank.beat.eq(firing.beat),
+            bank.place.eq(firing.place),
+            bank.half.eq(firing.half),
+            push.eq(firing.push),
+            show.eq(firing.show),
+        ]
         last = Mux(firing.group == job.tile_columns - 1, job.last, ~0)
         m.d.comb += [
             firing.job.eq(job),
@@ -200,14 +208,11 @@ class Core(Component):
             firing.mark.eq(issue.mark),
             firing.filled.eq(filled),
             firing.emitted.eq(collector.emitted),
-            bank.beat.eq(firing.beat),
-            bank.place.eq(firing.place),
-            bank.half.eq(firing.half),
             bank.settings.eq(job.settings),
-            collector.push.eq(firing.push),
+            collector.push.eq(push),
             collector.clear.eq(firing.clear),
             collector.emit.eq(firing.emit),
-            collector.show.eq(firing.show),
+            collector.show.eq(firing.show & show),
             collector.spikes.eq(bank.spikes),
             collector.membranes.eq(bank.membranes),
             collector.place.eq(firing.place),
@@ -224,7 +229,7 @@ class Core(Component):
             self.busy.eq(sequencer.busy | waiting | loading | ~firing.idle | collector.busy),
         ]
         if parameters.trace:
-            m.d.comb += [self.trace.valid.eq(firing.push), self.trace.neurons.eq(bank.trace)]
+            m.d.comb += [self.trace.valid.eq(push), self.trace.neurons.eq(bank.trace)]
         if parameters.pooling:
             m.submodules.pool = pool = Pool(parameters)
             with m.If(pooling):
@@ -257,11 +262,16 @@ class Core(Component):
         widths = word_widths(parameters)
         parts = {target: -(-width // PART_BITS) for target, width in widths.items()}
         staging = Signal(PART_BITS * max(parts.values()))
-        complete, start = Signal(), Signal()
+        complete, start, started = Signal(), Signal(), Signal()
+        accepting = Signal(init=1)
         target, address = Signal(Target), Signal(part.address.shape())
-        m.d.comb += self.load.ready.eq(~(self.busy | start | (complete & (target == Target.JOB))))
-        m.d.sync += [complete.eq(0), start.eq(0)]
+        m.d.comb += self.load.ready.eq(accepting)
+        m.d.sync += [complete.eq(0), start.eq(0), started.eq(start)]
+        with m.If(~(accepting | complete | start | started | self.busy)):
+            m.d.sync += accepting.eq(1)
         with m.If(self.load.valid & self.load.ready):
+            with m.If(part.last & (part.target == Target.JOB)):
+                m.d.sync += accepting.eq(0)
             m.d.sync += [
                 staging.eq(Cat(staging, part.data)[PART_BITS:]),
                 complete.eq(part.last),

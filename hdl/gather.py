@@ -24,6 +24,7 @@ def window_layout(parameters: Parameters) -> data.StructLayout:
     Fields:
         marks, mark: as in the request.
         first, number, weights: of the fetch: its taps, and the input channel's first weight word.
+        single: there is one tap.
         events: R rows of the visible pixels of J ternary events; outside the map there are none.
         inside: for max-pools, R rows of a bit for each visible pixel: it lies inside the map.
     """
@@ -33,6 +34,7 @@ def window_layout(parameters: Parameters) -> data.StructLayout:
         "mark": mark_layout(),
         "first": taps,
         "number": taps,
+        "single": 1,
         "weights": unsigned(address_bits(parameters.weight_words)),
         "events": data.ArrayLayout(unsigned(parameters.visible * 2 * parameters.columns), parameters.rows),
     }
@@ -69,7 +71,7 @@ class Gather(Component):
     ``latency``: cycles from a request to its window, more if windows wait.
     """
 
-    latency = 8
+    latency = 9
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -145,7 +147,7 @@ class Gather(Component):
         # The rest of a request travels along, a register a stage.
         valid = [accepted]
         along: list[Any] = [request]
-        for stage in range(1, 7):
+        for stage in range(1, 8):
             valid.append(Signal(name=f"valid_{stage}"))
             along.append(Signal(request.shape(), name=f"request_{stage}"))
             m.d.sync += [valid[stage].eq(valid[stage - 1]), along[stage].eq(along[stage - 1])]
@@ -193,46 +195,52 @@ class Gather(Component):
             inside.append(late.as_value())
         inside_rows, inside_groups = inside[-1][:rows], inside[-1][rows:]
 
-        # Stage 5: the groups in order, silent outside the map; stage 6: whether anything is there.
-        lined, window = [], []
+        # Stage 5: the groups in order, silent outside the map; 6: which pixels have events; 7: whether any matters.
+        window = []
         silent = Signal(rows)
         turn = along[4].group[:turn_bits]
         for r in range(rows):
-            straight = Signal(parameters.visible * pixel_bits, name=f"straight_{r}")
-            passed = Signal.like(straight, name=f"window_{r}")
+            lined = [Signal(parameters.visible * pixel_bits, name=f"lined_{stage}_{r}") for stage in (5, 6, 7)]
             for k in range(banks):
                 bank = Choice([found[r][(k + t) % banks] for t in range(banks)])[turn]
                 shown = (inside_rows[r] & inside_groups[k]).replicate(group_bits)
-                m.d.sync += straight.word_select(k, group_bits).eq(bank & shown)
-            occupied = Cat(straight.word_select(x, pixel_bits).any() for x in range(parameters.visible))
-            m.d.sync += [passed.eq(straight), silent[r].eq(~(occupied & along[5].care).any())]
-            lined.append(straight)
-            window.append(passed)
+                m.d.sync += lined[0].word_select(k, group_bits).eq(bank & shown)
+            occupied = Signal(parameters.visible, name=f"occupied_{r}")
+            m.d.sync += [
+                occupied.eq(Cat(lined[0].word_select(x, pixel_bits).any() for x in range(parameters.visible))),
+                lined[1].eq(lined[0]),
+                lined[2].eq(lined[1]),
+                silent[r].eq(~(occupied & along[6].care).any()),
+            ]
+            window.append(lined[2])
         if parameters.pooling:
             whole = Signal(data.StructLayout({"rows": rows, "groups": banks}))
-            wholes = [Signal.like(whole, name=f"whole_{stage}") for stage in (5, 6)]
-            m.d.sync += [wholes[0].as_value().eq(inside[-1]), wholes[1].eq(wholes[0])]
+            wholes = [Signal.like(whole, name=f"whole_{stage}") for stage in (5, 6, 7)]
+            m.d.sync += [wholes[0].as_value().eq(inside[-1]), wholes[1].eq(wholes[0]), wholes[2].eq(wholes[1])]
             edge = Signal(banks)
-            m.d.sync += edge.eq(Cat(along[5].group + k == along[5].groups - 1 for k in range(banks)))
+            m.d.sync += edge.eq(Cat(along[6].group + k == along[6].groups - 1 for k in range(banks)))
 
-        # Stage 7: into the queue.
+        # Into the queue.
+        single = Signal()
+        m.d.sync += single.eq(along[6].number == 1)
         payload = data.View(window_layout(parameters), Signal(window_layout(parameters).size, name="entry"))
         m.d.comb += [
-            payload.marks.eq(along[6].marks),
-            payload.mark.eq(along[6].mark),
-            payload.first.eq(along[6].first),
-            payload.number.eq(along[6].number),
-            payload.weights.eq(along[6].weights),
+            payload.marks.eq(along[7].marks),
+            payload.mark.eq(along[7].mark),
+            payload.first.eq(along[7].first),
+            payload.number.eq(along[7].number),
+            payload.single.eq(single),
+            payload.weights.eq(along[7].weights),
             *(payload.events[r].eq(window[r]) for r in range(rows)),
-            self.dropped.eq(valid[6] & ~along[6].marks & ~self.keep & silent.all()),
-            queue.w_en.eq(valid[6] & ~self.dropped),
+            self.dropped.eq(valid[7] & ~along[7].marks & ~self.keep & silent.all()),
+            queue.w_en.eq(valid[7] & ~self.dropped),
             queue.w_data.eq(payload.as_value()),
         ]
         if parameters.pooling:
             for r in range(rows):
                 groups = (
-                    (along[6].last | (~edge[k]).replicate(parameters.pixels))
-                    & (wholes[1].rows[r] & wholes[1].groups[k]).replicate(parameters.pixels)
+                    (along[7].last | (~edge[k]).replicate(parameters.pixels))
+                    & (wholes[2].rows[r] & wholes[2].groups[k]).replicate(parameters.pixels)
                     | self.zeros.replicate(parameters.pixels)
                     for k in range(banks)
                 )

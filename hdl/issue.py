@@ -60,7 +60,7 @@ class Issue(Component):
         active: Out(1): a tap is reached in this cycle.
     """
 
-    latency = 4
+    latency = 6
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -144,6 +144,8 @@ class Issue(Component):
         window = self.windows.payload
         index = Signal(range(max(parameters.taps, pixels, Pool.pause(parameters) + 1)))
         going, last = Signal(), Signal()
+        # Whether it is the last step is known a cycle ahead: it decides what the queue does next.
+        begins, at_last = Signal(init=1), Signal()
         reading = Signal()
         clearing = Signal(range(pixels + 1))
         with m.If(self.clear):
@@ -152,15 +154,15 @@ class Issue(Component):
             m.d.sync += clearing.eq(clearing - 1)
         with m.Elif(window.marks):
             m.d.comb += [
-                reading.eq(self.windows.valid & ((index != 0) | self.room)),
+                reading.eq(self.windows.valid & (~begins | self.room)),
                 going.eq(reading),
-                last.eq(index == Mux(self.pooling, Pool.pause(parameters), pixels - 1)),
-                self.marked.eq(reading & (index == 0) & ~self.pooling),
+                last.eq(Mux(begins, ~self.pooling & (pixels == 1), at_last)),
+                self.marked.eq(reading & begins & ~self.pooling),
             ]
         with m.Else():
             m.d.comb += [
                 going.eq(self.windows.valid),
-                last.eq(index == window.number - 1),
+                last.eq(Mux(begins, window.single, at_last)),
                 self.active.eq(going),
             ]
         m.d.comb += [
@@ -168,8 +170,9 @@ class Issue(Component):
             self.windows.ready.eq(going & last),
             self.mark.eq(window.mark),
         ]
+        steps = Mux(window.marks, Mux(self.pooling, Pool.pause(parameters) + 1, pixels), window.number)
         with m.If(going):
-            m.d.sync += index.eq(Mux(last, 0, index + 1))
+            m.d.sync += [index.eq(Mux(last, 0, index + 1)), begins.eq(last), at_last.eq(index + 2 == steps)]
 
         def late(value: Any, shape: Any, cycles: int, name: str) -> Any:
             for cycle in range(cycles):
@@ -186,19 +189,22 @@ class Issue(Component):
             self.filled.eq(late(reading & ~self.pooling & last, 1, self.latency, "filled")),
         ]
 
-        # Weights. Cycle 1: their address; 2: the memory reads; 3: their plane.
-        first_weights = late(window.weights, window.weights.shape(), 1, "weights")
-        m.d.sync += read_weights.addr.eq(first_weights + read_tap.data.weight)
-        high = late(read_tap.data.high, 1, 2, "high")
+        # Cycle 1: the tap is read; what leaves a memory goes into a register before anything else.
+        tap = Signal(tap_layout(parameters))
+        m.d.sync += tap.eq(read_tap.data)
+
+        # Weights. Cycle 2: their address; 3: the memory reads; 4: a register; 5: their plane.
+        first_weights = late(window.weights, window.weights.shape(), 2, "weights")
+        m.d.sync += read_weights.addr.eq(first_weights + tap.weight)
+        high = late(tap.high, 1, 3, "high")
         for channel in range(parameters.channels):
-            weight = read_weights.data[channel]
+            weight = late(read_weights.data[channel], signed(8), 1, f"weight_{channel}")
             if parameters.weight_planes == 2:
                 weight = Mux(high, weight << 8, weight)
             m.d.sync += operation.weights[channel].eq(weight)
 
-        # Events. Cycles 1 to 3: the shifter; each stage keeps what the next ones can still reach.
-        live = late(self.active, 1, 1, "live")
-        tap = read_tap.data
+        # Events. Cycles 2 to 4: the shifter; each stage keeps what the next ones can still reach. 5: a register.
+        live = late(self.active, 1, 2, "live")
         middle = late(tap.shift[:3], 3, 1, "shift_middle")
         fine = late(middle[0], 1, 1, "shift_fine")
         wide = late(tap.wide, 1, 2, "wide")
@@ -212,14 +218,13 @@ class Issue(Component):
                 parts.append(events.word_select(x, 2 * columns))
                 if parameters.pooling:
                     parts.append(window.inside[r][x])
-            seen = late(Cat(*parts), parameters.visible * pixel_bits, 1, f"seen_{r}")
+            seen = late(Cat(*parts), parameters.visible * pixel_bits, 2, f"seen_{r}")
             seen = self._shifted(m, seen, tap.shift[3:], COARSE, reach + 7, pixel_bits, f"coarse_{r}")
             seen = self._shifted(m, seen, middle[1:], MIDDLE, reach + 1, pixel_bits, f"middle_{r}")
             for p in range(pixels):
                 reached = [seen[(at * pixel_bits) : (at + 1) * pixel_bits] for at in (p, p + 1, 2 * p, 2 * p + 1)]
                 pixel = Mux(lanes[p], Choice(reached)[Cat(fine, wide)], 0)
-                chosen = Signal(pixel_bits, name=f"chosen_{r}_{p}")
-                m.d.sync += chosen.eq(pixel)
+                chosen = late(pixel, pixel_bits, 2, f"chosen_{r}_{p}")
                 place = r * pixels + p
                 for j in range(columns):
                     at = place * columns + j
@@ -229,7 +234,7 @@ class Issue(Component):
         if parameters.pooling:
             m.d.comb += [
                 operation.pooled.eq(late(self.active & self.pooling, 1, self.latency, "pooled")),
-                operation.ends.eq(late(reading & self.pooling & (index == 0), 1, self.latency, "ends")),
+                operation.ends.eq(late(reading & self.pooling & begins, 1, self.latency, "ends")),
                 operation.mark.eq(late(window.mark, mark_layout(), self.latency, "mark")),
             ]
         return m

@@ -141,6 +141,11 @@ def revisit(parameters: Parameters) -> int:
     return latency(parameters) + 1
 
 
+def _carried(one: Any, other: Any, carry: Any) -> Any:
+    """``one + other + carry`` in a single chain of adders: the carry goes in below the least significant bit."""
+    return (Cat(Const(1, 1), one).as_signed() + Cat(carry, other).as_signed()) >> 1
+
+
 class Neuron(Component):
     """The neuron of one channel.
 
@@ -260,7 +265,7 @@ class Neuron(Component):
             self.fired.eq(beats[at].valid & (beats[at].fire == Fire.YES)),
             self.spike.eq(Cat(positive | negative, negative)),
             self.stored.eq(beats[at].valid),
-            self.after.membrane.eq(charged + Mux(positive, -step, Mux(negative, step, 0))),
+            self.after.membrane.eq(_carried(charged, Mux(positive, ~step, Mux(negative, step, 0)), positive)),
             self.after.count.eq(count + positive - negative),
         ]
         # The rounding shift runs beside the firing: coarse, fine, then the sum; one bit more keeps the half.
@@ -271,7 +276,7 @@ class Neuron(Component):
         fine = register(coarse >> fine_amount, signed(width + 1), "fine")
         static = register(static, signed(width), "static_last")
         base = Mux(beats[at].again, static, self.constants.bias)
-        committed = register(base + (fine >> 1) + fine[0], signed(width), "committed_current")
+        committed = register(_carried(base, fine[1:].as_signed(), fine[0]), signed(width), "committed_current")
         m.d.comb += [
             self.committed.eq(beats[at + 1].valid & beats[at + 1].commit),
             self.current.eq(committed),

@@ -54,7 +54,7 @@ class Pool(Component):
     @staticmethod
     def pause(parameters: Parameters) -> int:
         """Cycles without operations that a pass's end needs, for the sums to be where the next chunk looks."""
-        return parameters.columns + 3
+        return parameters.columns + 4
 
     def model(self, cells: Sequence[Sequence[int] | None], double: bool) -> list[int]:
         """One pixel in plain integers: the events sent, for the events of each cell (None: ignored)."""
@@ -92,11 +92,16 @@ class Pool(Component):
             m.d.sync += result.eq(value)
             return result
 
-        valid, address = late(self.operation, 1, "valid_0"), late(cell, cell.shape(), "address_0")
+        # What leaves the memory goes into a register before anything else.
         shape = unsigned(places * columns)
-        enable, negative = late(self.enable, shape, "enable_0"), late(self.negative, shape, "negative_0")
-        inside = late(self.inside, places, "inside_0")
-        running: list[Any] = [Mux(fresh, 0, read.data[place]) for place in range(places)]
+        valid, address = late(self.operation, 1, "valid_read"), late(cell, cell.shape(), "address_read")
+        valid, address = late(valid, 1, "valid_0"), late(address, cell.shape(), "address_0")
+        enable = late(late(self.enable, shape, "enable_read"), shape, "enable_0")
+        negative = late(late(self.negative, shape, "negative_read"), shape, "negative_0")
+        inside = late(late(self.inside, places, "inside_read"), places, "inside_0")
+        running: list[Any] = [
+            late(Mux(fresh, 0, read.data[place]), number, f"so_far_{place}") for place in range(places)
+        ]
         largest = [[Signal(number, name=f"largest_{place}_{j}") for j in range(columns)] for place in range(places)]
         emptied = Signal()
         for j in range(columns):
@@ -138,7 +143,7 @@ class Pool(Component):
             m.d.sync += self.busy.eq(job.pooling)
             m.d.sync += [fresh.eq(1), channel.eq(0)]
         with m.If(self.ends):
-            m.d.sync += [ending.eq(columns + 2), mark.eq(self.mark)]
+            m.d.sync += [ending.eq(columns + 3), mark.eq(self.mark)]
         with m.Elif(ending != 0):
             m.d.sync += ending.eq(ending - 1)
         with m.If(ending == 1):

@@ -79,8 +79,8 @@ class Sequencer(Component):
         requests: Out, stream of ``request_layout``: one a cycle while inside a segment.
         write_segment, write_fetch: In, ``write_layout``: the tables; while not busy.
 
-    The first request comes 6 cycles after ``ready``. Between two segments of a pass there are 5 cycles without a
-    request, after the end of a pass 4, of a tile 5, and of a block 7, if ``ready`` is there at once.
+    The first request comes 7 cycles after ``ready``. Between two segments of a pass there are 7 cycles or more without
+    a request, after the end of a pass 4, of a tile 5, and of a block 7, if ``ready`` is there at once.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -183,33 +183,39 @@ class Sequencer(Component):
         plane, weights = Signal(event), Signal(address_bits(parameters.weight_words))
         m.d.comb += [read_segment.addr.eq(pointer), self.busy.eq(1)]
 
-        # A fetch's entry arrives a cycle after its address: the request goes out then, or waits.
-        waiting = Signal()
-        asked = Signal(data.StructLayout({"plane": plane.shape(), "weights": weights.shape()}))
-        marks, mark = Signal(), Signal(mark_layout())
+        # A fetch's entry arrives a cycle after its address, and goes into a register. The request is made from that,
+        # and from the segment, which stays until all its requests have gone.
+        waiting, offered = Signal(), Signal()
+        asking = data.StructLayout(
+            {"plane": plane.shape(), "weights": weights.shape(), "marks": 1, "mark": mark_layout()}
+        )
+        asked, asks = Signal(asking), Signal(asking)
+        fetch = Signal(fetch_layout(parameters))
         free = Signal()
         request = self.requests.payload
+        moves = Signal()
         m.d.comb += [
-            free.eq(~waiting | self.requests.ready),
-            self.requests.valid.eq(waiting),
+            moves.eq(~offered | self.requests.ready),
+            free.eq(~waiting | moves),
+            self.requests.valid.eq(offered),
             read_fetch.en.eq(free),
-            request.marks.eq(marks),
-            request.mark.eq(mark),
-            request.address.eq(asked.plane + read_fetch.data.offset),
+            request.marks.eq(asks.marks),
+            request.mark.eq(asks.mark),
+            request.address.eq(asks.plane + fetch.offset),
             request.row_offset.eq(segment.row_offset),
-            request.row.eq(row + read_fetch.data.row),
+            request.row.eq(row + fetch.row),
             request.row_stride.eq(segment.row_stride),
             request.rows.eq(segment.rows),
-            request.group.eq(group + read_fetch.data.group),
+            request.group.eq(group + fetch.group),
             request.groups.eq(segment.groups),
             request.last.eq(segment.edge),
-            request.care.eq(read_fetch.data.care),
-            request.first.eq(read_fetch.data.first),
-            request.number.eq(read_fetch.data.number),
-            request.weights.eq(asked.weights),
+            request.care.eq(fetch.care),
+            request.first.eq(fetch.first),
+            request.number.eq(fetch.number),
+            request.weights.eq(asks.weights),
         ]
-        with m.If(self.requests.ready):
-            m.d.sync += waiting.eq(0)
+        with m.If(moves):
+            m.d.sync += [offered.eq(waiting), waiting.eq(0), asks.eq(asked), fetch.eq(read_fetch.data)]
 
         with m.FSM():
             with m.State("idle"):
@@ -232,7 +238,7 @@ class Sequencer(Component):
                 m.next = "read"
             with m.State("read"):
                 m.next = "take"
-            with m.State("take"):
+            with m.State("take"), m.If(~waiting & ~offered):
                 m.d.sync += segment.eq(read_segment.data)
                 m.next = "multiply"
             with m.State("multiply"):
@@ -253,7 +259,7 @@ class Sequencer(Component):
                 ]
                 m.next = "run"
             with m.State("run"), m.If(free):
-                m.d.sync += [waiting.eq(1), marks.eq(0), asked.plane.eq(plane), asked.weights.eq(weights)]
+                m.d.sync += [waiting.eq(1), asked.marks.eq(0), asked.plane.eq(plane), asked.weights.eq(weights)]
                 with m.If(number != 0):
                     m.d.sync += [number.eq(number - 1), read_fetch.addr.eq(read_fetch.addr + 1)]
                 with m.Else():
@@ -275,12 +281,12 @@ class Sequencer(Component):
                     with m.If(segment.last):
                         m.d.sync += [
                             waiting.eq(1),
-                            marks.eq(1),
-                            mark.static.eq(segment.static),
-                            mark.shifted.eq(segment.shifted),
-                            mark.first.eq(chunk == 0),
-                            mark.last.eq(last_chunk),
-                            mark.end.eq(last_chunk & segment.end),
+                            asked.marks.eq(1),
+                            asked.mark.static.eq(segment.static),
+                            asked.mark.shifted.eq(segment.shifted),
+                            asked.mark.first.eq(chunk == 0),
+                            asked.mark.last.eq(last_chunk),
+                            asked.mark.end.eq(last_chunk & segment.end),
                             chunk.eq(Mux(last_chunk, 0, chunk + 1)),
                         ]
                         with m.If(~last_chunk):
@@ -309,6 +315,6 @@ class Sequencer(Component):
                     m.d.sync += [pointer.eq(block_first), pass_first.eq(block_first)]
                 with m.If(last_column & last_row & job.pooling):
                     m.d.sync += channel.eq(channel + segment.plane)
-            with m.State("finish"), m.If(~waiting):
+            with m.State("finish"), m.If(~waiting & ~offered):
                 m.next = "idle"
         return m
