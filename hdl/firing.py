@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import fifo
@@ -13,6 +14,9 @@ from hdl.neuron import Constant, Fire, beat_layout, latency, revisit
 from hdl.parameters import Parameters
 from hdl.sequencer import mark_layout
 from hdl.tables import CHUNK_BITS, COORDINATE_BITS, STEP_BITS, address_bits, job_layout
+
+Action: TypeAlias = tuple[str, dict[str, int]]
+"""What is done to a tile, by the name of a port, and its fields."""
 
 
 class Firing(Component):
@@ -63,6 +67,71 @@ class Firing(Component):
                 "index": Out(unsigned(CHUNK_BITS)),
             }
         )
+
+    def model(self, job: Mapping[str, Any], marks: Sequence[Mapping[str, int]]) -> list[Action]:
+        """A tile in plain integers.
+
+        Args:
+            job: fields of ``job_layout``.
+            marks: the tile's, fields of ``mark_layout``.
+
+        Returns:
+            in order: ``beat`` with its ``place`` and the fields that are not 0; ``push``; ``released``; ``emit`` with
+            ``index``; ``show`` with ``place``. A push is counted with its beat.
+        """
+        columns, places = self.parameters.columns, self.parameters.places
+        whole = (1 << columns) - 1
+        constants: Any = Constant
+        _, bias, static, initial = (constant.value for constant in constants)
+        actions: list[Action] = []
+
+        def sweep(at_first: Mapping[str, int] | None = None, **fields: int) -> None:
+            for place in range(places):
+                beat = fields | dict(at_first or {}) if place == 0 else fields
+                found = {name: int(value) for name, value in beat.items() if value}
+                actions.append(("beat", {"place": place} | found))
+
+        released: Action = ("released", {})
+        again = 0
+        for mark in (mark for mark in marks if mark["static"]):
+            sweep(
+                mask=whole,
+                double=1,
+                keep=not mark["first"],
+                commit=mark["last"],
+                again=again,
+                shifted=mark["shifted"],
+            )
+            actions.append(released)
+            again |= mark["last"]
+        additional = static if job["static"] else bias
+        charging = not (job["separated"] or job["readout"])
+        if charging:
+            sweep(constant=initial, recount=1)
+        else:
+            moving = [mark for mark in marks if not mark["static"]]
+            for mark in moving:
+                sweep(mask=whole, double=job["double"], keep=not mark["first"])
+                actions.append(released)
+            for number in range(job["repeats"]):
+                sweep(constant=additional, keep=bool(moving) or number > 0)
+        if job["readout"]:
+            return [*actions, *(("show", {"place": place}) for place in range(places))]
+        for chunk in range(-(-(job["lead"] + job["length"]) // columns)):
+            for column in range(0 if chunk else job["lead"], columns):
+                step = chunk * columns + column - job["lead"]
+                if charging and step < job["length"]:
+                    constant = additional if step < job["steps"] else 0
+                    mask = 0 if job["still"] else 1 << column
+                    sweep({"restart": 1}, mask=mask, keep=1, constant=constant, clamp=1, fire=1)
+                elif not charging and step < job["steps"]:
+                    start = {"restart": 1} if step == 0 else {"halve": job["double"]}
+                    sweep(start, keep=1, constant=0 if step else initial, clamp=1, fire=1)
+                actions += [("push", {})] * places
+            if charging and not job["still"]:
+                actions.append(released)
+            actions.append(("emit", {"index": chunk}))
+        return actions
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

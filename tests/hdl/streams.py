@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 from amaranth.hdl import Value
 from amaranth.lib import data
@@ -26,14 +26,17 @@ def parameters(size: Mapping[str, int], **others: Any) -> Parameters:
     return Parameters(**{**small, **size, **others})
 
 
-def simulate(component: Any, *processes: Callable[[Any], Any], background: Callable[[Any], Any] | None = None) -> None:
-    """Run processes until all of them have ended; ``background`` does not count."""
+Process: TypeAlias = Callable[[Any], Any]
+
+
+def simulate(component: Any, *processes: Process, background: Iterable[Process] = ()) -> None:
+    """Run processes until all of them have ended; those in the ``background`` do not count."""
     simulator = Simulator(component)
     simulator.add_clock(1e-6)
     for process in processes:
         simulator.add_testbench(process)
-    if background:
-        simulator.add_testbench(background, background=True)
+    for process in background:
+        simulator.add_testbench(process, background=True)
     simulator.run()
 
 

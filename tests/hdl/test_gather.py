@@ -84,7 +84,7 @@ def test_random_requests(size: dict[str, int], stalls: tuple[float, float]) -> N
             while True:
                 dropped += (await context.tick().sample(gather.dropped))[2]
 
-        simulate(gather, feed, take, background=count)
+        simulate(gather, feed, take, background=[count])
         assert dropped == len(requests) - len(expected)
         for window, wanted in zip(found, expected, strict=True):
             assert matches(window, wanted), wanted

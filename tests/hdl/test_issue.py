@@ -90,7 +90,7 @@ def test_random_windows(size: dict[str, int], stalls: float) -> None:
                 _, _, *values = await context.tick().sample(*watched(issue))
                 cycles.append(values)
 
-        simulate(issue, feed, background=watch)
+        simulate(issue, feed, background=[watch])
         expected = [each for window in windows for each in issue.model(window, taps, words, pooling)]
         check(cycles, expected, [window["mark"] for window in windows if window["marks"]], issue, pooling)
 
@@ -148,7 +148,7 @@ def test_windows_follow_each_other_without_a_gap() -> None:
         while True:
             active.append((await context.tick().sample(issue.active))[2])
 
-    simulate(issue, feed, background=watch)
+    simulate(issue, feed, background=[watch])
     assert "".join(map(str, active)).strip("0") == "111111" + "0" * sizes.pixels + "111"
 
 

@@ -97,7 +97,7 @@ def run(sequencer: Sequencer, jobs: list[Tables], stalls: float, seed: str) -> l
             await context.tick()
             context.set(sequencer.ready, 0)
 
-    simulate(sequencer, take, background=serve)
+    simulate(sequencer, take, background=[serve])
     return found
 
 
