@@ -135,8 +135,6 @@ class NeuronStream:
             for name in ("fired", "stored", "committed"):
                 expected.setdefault(name, 0)
         del self.cycles.inputs[self.cycle :], self.cycles.expected[self.cycle :]
-        for expected in self.cycles.expected[: self.neuron.latency + 1]:
-            expected.clear()  # the pipeline fills
         return self.cycles
 
     def _enter(self, beat: Values, static: int, **values: Any) -> None:
@@ -163,13 +161,14 @@ def reads_static(beat: Mapping[str, int]) -> bool:
 def random_neurons(parameters: Parameters, random: Random) -> tuple[dict[str, int], dict[str, int]]:
     """Constants and settings of a channel as the contract may have them: rate steps or a code, small or large."""
     state = parameters.state_bits
-    threshold = random.choice([1, 2, 3, 1 << (THRESHOLD_BITS - 1), random.randint(1, 1 << random.randint(1, 14))])
+    free = random.randint(1, 1 << random.randint(1, THRESHOLD_BITS - 1))
+    threshold = random.choice([1, 2, 1 << (THRESHOLD_BITS - 1), free, free, free])
     steps = random.randint(1, min(12, state - threshold.bit_length()))
     code = random.random() < 0.5
     up = threshold << (steps - 1) if code else threshold
     down = threshold - up if code else -random.choice([0, threshold - 1, random.randint(0, threshold)])
     count = (1 << (parameters.count_bits - 1)) - 1
-    bias, initial = (_magnitude(random, state - 2) for _ in range(2))
+    bias, initial = _extreme(random, state), _extreme(random, state)
     return {
         "threshold": threshold,
         "up": up,
@@ -178,7 +177,7 @@ def random_neurons(parameters: Parameters, random: Random) -> tuple[dict[str, in
         "bias": bias,
         "shift": random.choice([0, 1, random.randint(0, 30)]),
     }, {
-        "negative": random.getrandbits(1),
+        "negative": int(random.random() < 0.7),
         "capped": random.getrandbits(1),
         "gated": random.getrandbits(1),
         "low": -random.randint(0, min(3, count)),
@@ -191,12 +190,14 @@ def random_beats(neuron: Neuron, random: Random, beats: int) -> Cycles:
     stream = NeuronStream(neuron, random.randint(1, neuron.revisit + 1), random)
     hurry = random.choice([0.5, 0.9, 1.0])
     for entered in range(beats):
-        if entered % 40 == 0:
+        if entered % 20 == 0:
             stream.change(*random_neurons(neuron.parameters, random))
         while random.random() > hurry or not any(map(stream.ready, range(len(stream.state)))):
             stream.idle()
         place = random.choice([place for place in range(len(stream.state)) if stream.ready(place)])
-        stream.beat(place, *_random_beat(stream, place, first=entered % 40 == 0))
+        if random.random() < 0.05:
+            stream.state[place] = _extreme(random, neuron.parameters.state_bits), stream.state[place][1]
+        stream.beat(place, *_random_beat(stream, place, first=entered % 20 == 0))
     return stream.finish()
 
 
@@ -267,6 +268,11 @@ def random_operations(array: Array, random: Random, operations: int) -> Cycles:
             cycles.at(cycle + array.latency)[1]["sums"] = sums
     del cycles.inputs[operations + array.latency :], cycles.expected[operations + array.latency :]
     return cycles
+
+
+def _extreme(random: Random, width: int) -> int:
+    """Sometimes the least or the largest number of ``width`` bits, else any."""
+    return random.choice([-1 << (width - 1), (1 << (width - 1)) - 1, *(_magnitude(random, width) for _ in range(6))])
 
 
 def _magnitude(random: Random, width: int) -> int:

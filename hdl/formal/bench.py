@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from amaranth.hdl import Assume, Module, Mux, ResetSignal, Signal, signed
@@ -34,7 +35,10 @@ class Bench(Component):
         beat, sums, state, static, constants, settings: In, as those of ``Neuron``: in every cycle anything at all.
     """
 
-    def __init__(self, parameters: Parameters, neuron: type[Neuron] = Neuron) -> None:
+    resets = False
+    """Whether there may be a reset, at any time."""
+
+    def __init__(self, parameters: Parameters, neuron: Callable[[Parameters], Any] = Neuron) -> None:
         self.parameters = parameters
         self.neuron, self.twin = neuron(parameters), Twin(parameters)
         super().__init__(
@@ -74,7 +78,9 @@ class Bench(Component):
         m.d.sync += flying.eq((flying << 1) | self.beat.valid)
         for value in (self.constants, self.settings):
             m.d.comb += Assume(~flying.any() | (value.as_value() == self.later(m, value, 1).as_value()))
-        m.d.comb += [Assume(~ResetSignal()), Assume(self.constants.up >= 1), Assume(self.constants.down <= 0)]
+        m.d.comb += [Assume(self.constants.up >= 1), Assume(self.constants.down <= 0)]
+        if not self.resets:
+            m.d.comb += Assume(~ResetSignal())
         doubled = Mux(twin.beat.double, twin.state.membrane << self.parameters.columns, twin.state.membrane)
         with m.If(twin.beat.valid):
             m.d.comb += [
