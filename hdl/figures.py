@@ -60,6 +60,8 @@ PARTS = {"array": Part(array, "design.lane_"), "core": Part(Core, "design.array.
 """What can be measured."""
 
 SIZES: dict[int, dict[str, Any]] = {
+    4: {"rows": 1, "channels": 2, "pixels": 2, "columns": 1},
+    8: {"rows": 1, "channels": 2, "pixels": 2, "columns": 2},
     16: {"rows": 1, "channels": 4, "pixels": 1, "columns": 4},
     32: {"rows": 1, "channels": 4, "pixels": 2, "columns": 4},
     64: {"rows": 1, "channels": 8, "pixels": 2, "columns": 4},
@@ -69,6 +71,25 @@ SIZES: dict[int, dict[str, Any]] = {
     1024: {"rows": 2, "channels": 16, "pixels": 8, "columns": 4},
 }
 """Lanes, and how they are arranged."""
+
+DEPTHS: dict[str, dict[str, Any]] = {
+    "ecp5-85": {},
+    "ice40-up5k": {
+        "banks": 2,
+        "weight_planes": 1,
+        "accumulator_bits": 16,
+        "state_bits": 18,
+        "membrane_bits": 16,
+        "event_words": 256,
+        "weight_words": 256,
+        "fetches": 64,
+        "taps": 32,
+        "segments": 16,
+        "neurons": 16,
+        "pooling": False,
+    },
+}
+"""What differs from a core's defaults to suit a device: an iCE40 UP5K has 30 block RAMs of 512 bytes."""
 
 COLUMNS = ("lanes", "arranged as", "LUT", "FF", "block RAM", "DSP", "MHz", "integrate: LUT a lane", "seconds")
 
@@ -81,7 +102,7 @@ def parameters_of(lanes: int, device: str) -> Parameters:
     """
     if lanes not in SIZES:
         raise InputError(f"--lanes has {lanes}; {', '.join(map(str, SIZES))} were expected")
-    return replace(Parameters(device=target_named(device).device), **SIZES[lanes])
+    return replace(Parameters(device=target_named(device).device, **DEPTHS[device]), **SIZES[lanes])
 
 
 def measure(part: str, parameters: Parameters, device: str, seed: int, megahertz: float, folder: Path) -> Figures:
