@@ -121,7 +121,8 @@ class Gather(Component):
                 inside[r] |= int(bool(zeros or (there and exists))) << x
         if not found and not keep:
             return None
-        window = {"marks": 0, "events": events} | {name: request[name] for name in ("first", "number", "weights")}
+        window = {"marks": 0, "events": events, "single": int(request["number"] == 1)}
+        window |= {name: request[name] for name in ("first", "number", "weights")}
         return window | ({"inside": inside} if parameters.pooling else {})
 
     def elaborate(self, platform: Any) -> Module:

@@ -79,8 +79,8 @@ class Sequencer(Component):
         requests: Out, stream of ``request_layout``: one a cycle while inside a segment.
         write_segment, write_fetch: In, ``write_layout``: the tables; while not busy.
 
-    The first request comes 7 cycles after ``ready``. Between two segments of a pass there are 7 cycles or more without
-    a request, after the end of a pass 4, of a tile 5, and of a block 7, if ``ready`` is there at once.
+    The first request comes 7 cycles after ``ready``. Between two segments there are 5 cycles without a request, and 7
+    after the end of a block, if requests are taken and ``ready`` is there at once.
     """
 
     def __init__(self, parameters: Parameters) -> None:

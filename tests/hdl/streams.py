@@ -19,6 +19,9 @@ SIZES = (
 )
 """Shapes of cores with every size once at its least."""
 
+PATIENCE = 2000
+"""A stream on which nothing comes for so many cycles is dead."""
+
 
 def parameters(size: Mapping[str, int], **others: Any) -> Parameters:
     """A small core."""
@@ -63,12 +66,14 @@ async def send(context: Any, stream: Any, items: list[Any], stalls: float, rando
 async def receive(context: Any, stream: Any, number: int, stalls: float, random: Random) -> list[Any]:
     """Take so many items; ``stalls``: how often, of 1, not ready. What is offered must stay until it is taken."""
     found: list[Any] = []
-    offered = None
+    offered, silence = None, 0
     while len(found) < number:
         context.set(stream.ready, random.random() >= stalls)
         _, _, valid, ready, payload = await context.tick().sample(stream.valid, stream.ready, stream.payload)
         assert offered is None or (valid and payload == offered), "an offer was withdrawn"
         offered = None
+        silence = 0 if valid else silence + 1
+        assert silence < PATIENCE, f"only {len(found)} of {number} came"
         if valid and ready:
             found.append(payload)
         elif valid:

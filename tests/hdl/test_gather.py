@@ -39,7 +39,7 @@ def random_request(sizes: Parameters, random: Random) -> dict[str, Any]:
         "last": random.getrandbits(sizes.pixels),
         "care": random.choice((0, full, full, random.getrandbits(sizes.visible))),
         "first": random.randrange(sizes.taps),
-        "number": random.randrange(sizes.taps),
+        "number": random.choice((1, random.randrange(sizes.taps))),
         "weights": random.randrange(sizes.weight_words),
     }
 

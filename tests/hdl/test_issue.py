@@ -41,10 +41,12 @@ def random_window(sizes: Parameters, random: Random) -> dict[str, Any]:
     if random.random() < 0.2:
         return {"marks": 1, "mark": {name: random.getrandbits(1) for name in MARKS}}
     first = random.randrange(sizes.taps - 1)
+    number = random.randint(1, min(6, sizes.taps - first))
     window: dict[str, Any] = {
         "marks": 0,
         "first": first,
-        "number": random.randint(1, min(6, sizes.taps - first)),
+        "number": number,
+        "single": int(number == 1),
         "weights": random.randrange(sizes.weight_words),
         "events": [
             sum(random.choice((0, 1, 3)) << 2 * at for at in range(sizes.visible * sizes.columns))
