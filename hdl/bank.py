@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amaranth.hdl import Array as Choice
@@ -51,7 +52,8 @@ class NeuronBank(Component):
         settings: In, ``settings_layout``.
         spikes: Out, C times 2 bits, ``latency`` cycles after the beat: bit 0 a spike, bit 1 a negative one.
         membranes: Out, C times signed(X): of the pixel that ``place`` named a cycle ago.
-        load: In(1): a pulse: take the constants of C channels from address ``first`` on; ``loaded``: Out(1): done.
+        load: In(1): a pulse: take the constants of C channels from address ``first`` on; ``loaded``: Out(1): done,
+            C + 1 cycles later; beats may enter from the next cycle on.
         write: In, ``write_layout``: the table of constants.
         trace: Out, C times ``trace_layout``, if the parameters ask for it: with ``spikes``.
     """
@@ -60,6 +62,7 @@ class NeuronBank(Component):
         self.parameters = parameters
         self.latency = latency(parameters)
         channels = parameters.channels
+        self.neurons = [Neuron(parameters) for _ in range(channels)]
         ports: dict[str, Any] = {
             "store": In(sums_layout(parameters)),
             "beat": In(beat_layout(parameters)),
@@ -76,6 +79,42 @@ class NeuronBank(Component):
         if parameters.trace:
             ports["trace"] = Out(data.ArrayLayout(trace_layout(parameters), channels))
         super().__init__(ports)
+
+    def model(
+        self,
+        beats: Sequence[tuple[int, Mapping[str, int], Sequence[Sequence[int]]]],
+        constants: Sequence[Mapping[str, int]],
+        settings: Mapping[str, int],
+    ) -> list[list[dict[str, Any]]]:
+        """Beats in plain integers.
+
+        Args:
+            beats: place, fields of ``beat_layout``, and for each channel the sums of its J columns. The first beat of a
+                place keeps nothing and recounts; what it commits is not ``again``.
+            constants: fields of ``constants_layout`` for each channel.
+            settings: fields of ``settings_layout``.
+
+        Returns:
+            for every beat and channel what ``Neuron.model`` says.
+        """
+        channels = range(self.parameters.channels)
+        neuron = self.neurons[0]
+        thresholds = [(0, 0) for _ in channels]
+        states: dict[tuple[int, int], tuple[int, int]] = {}
+        statics: dict[tuple[int, int], int] = {}
+        result = []
+        for place, beat, sums in beats:
+            each = []
+            for c in channels:
+                state, static = states.get((place, c), (0, 0)), statics.get((place, c), 0)
+                found = neuron.model(beat, sums[c], state, static, constants[c], settings, thresholds[c])
+                thresholds[c] = found["thresholds"]
+                states[place, c] = found["membrane"], found["count"]
+                if beat["commit"]:
+                    statics[place, c] = found["static"]
+                each.append(found)
+            result.append(each)
+        return result
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -135,7 +174,7 @@ class NeuronBank(Component):
             m.d.comb += self.loaded.eq(remaining == 1)
 
         for channel in range(channels):
-            m.submodules[f"neuron_{channel}"] = neuron = Neuron(parameters)
+            m.submodules[f"neuron_{channel}"] = neuron = self.neurons[channel]
             m.d.comb += [
                 neuron.beat.eq(self.beat),
                 neuron.state.eq(read_state.data[channel]),
