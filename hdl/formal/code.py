@@ -50,8 +50,8 @@ class Code(Component):
         m = Module()
         m.submodules.twin = twin = self.twin
         state = signed(self.parameters.state_bits)
-        digit, running = Signal.like(self.steps, name="digit"), Signal()
-        first, up = digit == 0, Signal(signed(2 * self.parameters.state_bits))
+        to_come, running = Signal.like(self.steps, name="to_come"), Signal()
+        first, up = to_come == 0, Signal(signed(2 * self.parameters.state_bits))
         for value in (self.steps, self.threshold, self.negative):
             before = Signal.like(value, name="before")
             m.d.sync += before.eq(value)
@@ -81,7 +81,7 @@ class Code(Component):
         taken = Mux(twin.spike == 1, twin.up, Mux(twin.spike == -1, -twin.up, 0))
         m.d.sync += [
             running.eq(1),
-            digit.eq(Mux(digit == self.steps, 0, digit + 1)),
+            to_come.eq(Mux(first, self.steps, to_come - 1)),
             left.eq(twin.v),
             origin.eq(Mux(first, self.membrane, origin)),
             sent.eq(Mux(first, 0, sent) + taken),
@@ -92,10 +92,10 @@ class Code(Component):
         ]
         smallest = Mux(self.negative, self.threshold - (up << 1), 0)
         above, below = origin >= up << 1, origin < smallest
-        w, last = twin.before_up, Mux(first, self.steps, digit - 1)
+        w = twin.before_up
         m.d.comb += [
-            Assert(digit <= self.steps),
-            Assert(~running | (w == (self.threshold << (self.steps - last)[: len(digit)]))),
+            Assert(to_come <= self.steps),
+            Assert(~running | (w == self.threshold << to_come)),
             Assert(~running | (twin.before_down == self.threshold - w)),
             Assert(~running | (left + sent == origin)),
             Assert(~(running & above) | (highest & (left >= w))),

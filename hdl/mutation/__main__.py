@@ -23,7 +23,7 @@ Have yosys make mutants of the neuron and of the integrate array, and run them a
 Survivors are compared with the original by a solver, for all legal inputs. Exit status 1 if one differs: then the
 vectors have a hole.
 """
-COLUMNS = ("part", "mutants", "killed", "proved equivalent", "equal for depth cycles", "differ", "score")
+COLUMNS = ("part", "mutants", "killed", "proved equivalent", "equal within the horizon", "differ", "score")
 SURVIVORS = ("part", "survivor", "mutation", "cell", "bit", "lines", "it is")
 
 
@@ -84,7 +84,8 @@ def mutation(
         text = table(COLUMNS, [row(name, found) for name, found in scores.items()])
         text += "\n" + (table(SURVIVORS, left) if left else "No mutant survives.\n")
         text += "".join(
-            f"\n{name}: {found.cycles:,} cycles of vectors, depth {found.depth}, {found.seconds:.0f} s.\n"
+            f"\n{name}: {found.cycles:,} cycles of vectors; k = {found.depth}, horizon {found.horizon} cycles; "
+            f"{found.seconds:.0f} s.\n"
             for name, found in scores.items()
         )
         print(text, end="")

@@ -29,23 +29,30 @@ class Part:
         stimuli: for one, with what its model expects.
         pair: makes the design that asserts of an original and a mutant that no legal input tells them apart.
         depth: cycles after which nothing is under way that entered before the first.
+        horizon: cycles in which any difference can come out, from power-up.
     """
 
     component: Callable[[], Any]
     stimuli: Callable[[Any, Random], Cycles]
     pair: Pair
     depth: int
+    horizon: int
 
 
 PARTS = {
     "neuron": Part(
-        lambda: Neuron(WIDTHS), lambda neuron, random: random_beats(neuron, random, 5000), Neurons, latency(WIDTHS) + 4
+        lambda: Neuron(WIDTHS),
+        lambda neuron, random: random_beats(neuron, random, 5000),
+        Neurons,
+        depth=latency(WIDTHS) + 4,
+        horizon=2 * latency(WIDTHS) + 4,
     ),
     "array": Part(
         lambda: Array(1, 2, 2, 2, 8, 12),
         lambda array, random: random_operations(array, random, 4000),
         Arrays,
-        Array.latency + 3,
+        depth=Array.latency + 3,
+        horizon=Array.latency + 7,
     ),
 }
 """By name."""

@@ -24,7 +24,8 @@ class Score:
         survivors: what the solver says of the others.
         mutants: all of them.
         cycles: of the vectors.
-        depth: the k of the solver's inductions, in cycles, and how far it has looked where they do not close.
+        depth: the k of the solver's inductions, in cycles.
+        horizon: how many cycles from power-up it has looked at where they do not close.
         seconds: by the clock.
     """
 
@@ -33,6 +34,7 @@ class Score:
     survivors: dict[int, Answer]
     cycles: int
     depth: int
+    horizon: int
     seconds: float
 
     def count(self, answer: Answer) -> int:
@@ -51,8 +53,8 @@ class Score:
             | {"killed in cycle": self.killed.get(mutant.number), "survivor": self.survivors.get(mutant.number)}
             for mutant in self.mutants
         ]
-        found = {"score": self.score, "cycles": self.cycles, "depth": self.depth, "seconds": round(self.seconds, 1)}
-        return found | {"mutants": mutants}
+        found = {"score": self.score, "cycles": self.cycles, "depth": self.depth, "horizon": self.horizon}
+        return found | {"seconds": round(self.seconds, 1), "mutants": mutants}
 
 
 def measure(part: Part, count: int, seed: int, folder: Path, stimuli: Cycles | None = None) -> Score:
@@ -74,9 +76,11 @@ def measure(part: Part, count: int, seed: int, folder: Path, stimuli: Cycles | N
     component = part.component()
     verdicts = simulate(netlist, component, stimuli or part.stimuli(component, Random(seed)))
     survivors = {
-        mutant.number: compare(part.pair, part.component, netlist, mutant, part.depth)
+        mutant.number: compare(part.pair, part.component, netlist, mutant, part.depth, part.horizon)
         for mutant in netlist.mutants
         if verdicts.killed[mutant.number] < 0
     }
     killed = {number: cycle for number, cycle in verdicts.killed.items() if cycle >= 0}
-    return Score(netlist.mutants, killed, survivors, verdicts.cycles, part.depth, time.perf_counter() - start)
+    return Score(
+        netlist.mutants, killed, survivors, verdicts.cycles, part.depth, part.horizon, time.perf_counter() - start
+    )

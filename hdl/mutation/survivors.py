@@ -53,7 +53,8 @@ class Half(Elaboratable):
 class Neurons(Bench):
     """Two neurons, under all that may be assumed of their inputs; they are reset at any time.
 
-    Assumed besides: a threshold is not halved below that of the least significant digit.
+    Assumed besides: after a reset, thresholds are loaded before anything fires or halves them, and they are not halved
+    below that of the least significant digit.
     """
 
     resets = True
@@ -63,22 +64,29 @@ class Neurons(Bench):
         self.mutant, self.tied = mutant, tied
 
     def prove(self, m: Module) -> None:
-        first, second = self.neuron, self.mutant
+        first, second, twin = self.neuron, self.mutant, self.twin
         m.submodules.mutant = second
         for name in ("beat", "sums", "state", "static", "constants", "settings"):
             m.d.comb += Value.cast(getattr(second, name)).eq(Value.cast(getattr(first, name)))
-        halves = self.twin.beat.valid & self.twin.beat.halve & ~self.twin.beat.restart
-        m.d.comb += Assume(~halves | (self.twin.before_up >> 1 >= self.constants.threshold))
+        loaded = Signal()
+        with m.If(twin.beat.valid & twin.beat.restart):
+            m.d.sync += loaded.eq(1)
+        with m.Elif(twin.beat.valid):
+            halved = twin.before_up >> 1 >= self.constants.threshold
+            m.d.comb += [Assume(~twin.beat.halve | (loaded & halved)), Assume(~twin.beat.fire.as_value() | loaded)]
         for flag, names in (("fired", ()), ("stored", ("spike", "after")), ("committed", ("current",))):
             m.d.comb += Assert(getattr(first, flag) == getattr(second, flag))
             for name in names:
                 m.d.comb += Assert(~getattr(first, flag) | same(first, second, name))
         if self.tied:
-            tie(m, first, second, "up", "down")
-            for name, before in (("up", self.twin.before_up), ("down", self.twin.before_down)):
+            ready = self.later(m, loaded, first.combining + 2)
+            for name, before in (("up", twin.before_up), ("down", twin.before_down)):
                 held = self.later(m, before, first.combining + 2)
-                m.d.comb += Assert(first.registers[name].as_signed() == held)
-            m.d.comb += Assert((self.twin.before_up >= 0) & (self.twin.before_down <= 0))
+                m.d.comb += [
+                    Assert(~ready | (first.registers[name].as_signed() == held)),
+                    Assert(~ready | (second.registers[name].as_signed() == held)),
+                ]
+            m.d.comb += Assert((twin.before_up >= 0) & (twin.before_down <= 0))
 
 
 class Arrays(Component):
@@ -96,7 +104,8 @@ class Arrays(Component):
             m.d.comb += [Value.cast(getattr(half, name)).eq(getattr(self, name)) for name in self.names]
         m.d.comb += [Assume((self.negative & ~self.enable) == 0), Assert(same(*self.halves, "sums"))]
         if self.tied:
-            tie(m, *self.halves, *(name for name in self.halves[0].registers if name.endswith("total")))
+            first, second = (half.registers for half in self.halves)
+            m.d.comb += [Assert(first[name] == second[name]) for name in first if name.endswith("total")]
         return m
 
 
@@ -110,43 +119,40 @@ def same(first: Half, second: Half, name: str) -> Any:
     return Value.cast(getattr(first, name)) == Value.cast(getattr(second, name))
 
 
-def tie(m: Module, first: Half, second: Half, *names: str) -> None:
-    """Assert that registers are equal which feed themselves: more than is asked, but with it an induction can close."""
-    m.d.comb += [Assert(first.registers[name] == second.registers[name]) for name in names]
-
-
 def compare(
     pair: Pair,
     component: Callable[[], Any],
     netlist: Netlist,
     mutant: Mutant,
     depth: int,
+    horizon: int,
 ) -> Answer:
     """Ask a solver.
 
     By k-induction, which can close only if the registers that feed themselves are asserted to be equal, too. If they
-    are not, or it does not close, the answer is about the outputs, for ``depth`` cycles from power-up.
+    are not, or it does not close, the answer is about the outputs, for ``horizon`` cycles from power-up.
 
     Args:
         pair: for this component.
         component: makes what the netlist was made from.
         netlist: with all mutants.
         mutant: one that survived.
-        depth: the k of the inductions, and the horizon.
+        depth: the k of the induction.
+        horizon: enough cycles for any difference to come out.
 
     Raises:
         MissingExtraError: a tool is not installed.
         ToolError: a tool failed.
     """
     verdict = "UNKNOWN"
-    for tied in (True, False):
+    for tied, cycles in ((True, depth), (False, horizon)):
         halves = Half(component(), netlist), Half(component(), netlist, mutant.number)
         name = f"mutant_{mutant.number}" + ("_tied" if tied else "")
         (netlist.folder / f"{name}.v").write_text(verilog(pair(*halves, tied), "pair"), encoding="utf-8")
         files = f"{name}.v", f"{ORIGINAL}.il", f"{MUTANT}.il"
         script = f"""[options]
 mode prove
-depth {depth}
+depth {cycles}
 [engines]
 smtbmc yices
 [script]
