@@ -35,11 +35,9 @@ Exit status: 0 done; 2 wrong use or input.
 """
 
 DEFAULT = "export"
-_CORE, _MEMORIES, _WIDTHS = (
-    "The core",
-    "Memories, in words (default: what the network needs)",
-    "Widths (default: as few)",
-)
+_CORE = "The core"
+_MEMORIES = "Memories, in words. Default: what the network needs"
+_WIDTHS = "Widths, in bits. Default: what the network needs"
 SHAPE = ("rows", "channels", "pixels", "columns")
 
 
@@ -160,23 +158,24 @@ def export(
         "membrane_bits": membrane_bits,
         "count_bits": count_bits,
     }
-    given = {name: value for name, value in sizes.items() if value is not None} | {"device": device, "trace": trace}
+    given = {name: value for name, value in sizes.items() if value is not None}
     with user_errors():
         require("amaranth", "hdl")
         from golden.case import load
-        from hdl.export import check_target
+        from hdl.export import check_case, check_target
         from hdl.export import export as write
         from hdl.fit import LANES, fit
 
         check_target(out)
         loaded = Network.load(network)
         case = None if golden is None else load(golden)
+        if case is not None:
+            check_case(case, loaded, steps or case.steps, image or [0])
         if lanes is None:
             lanes = prod(given[name] for name in SHAPE) if all(name in given for name in SHAPE) else LANES
         try:
-            chosen = _steps(loaded, case, steps)
-            room = _drain(loaded, drain)
-            parameters = fit(loaded, chosen, room, lanes, given)
+            chosen, room = _steps(loaded, case, steps), _drain(loaded, drain)
+            parameters = fit(loaded, chosen, room, lanes, {**given, "device": device, "trace": trace})
             record = write(loaded, network.name, out, parameters, chosen, room, case, image or [0])
         except InputError as error:
             raise InputError(f"{network}: {error}") from error

@@ -54,10 +54,9 @@ def convert(core: Path, words: Path, case: Case, image: int, out: Path) -> list[
             continue
         if layer.static:
             weights = 1 << np.arange(layer.columns, dtype=np.int64)[::-1]
-            found, known = np.tensordot(weights, found, axes=1)[None], known.all(axis=0)[None]
+            found, known = np.tensordot(weights, found, axes=1)[None], np.asarray(known.all(axis=0))[None]
         elif not layer.membranes:
-            sent = np.flatnonzero(((found != 0) & known).any(axis=(1, 2, 3)))
-            steps = max(steps, int(sent[-1]) + 1 if len(sent) else 0)
+            steps = max([steps, *(np.argwhere(found)[:, 0] + 1)])
             found, known = found[:steps], known[:steps]
         path = out / str(image) / f"{layer.stem}.{quantity}.hex"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +80,7 @@ def _text(values: NDArray[np.int64], known: NDArray[np.bool_], bits: int) -> str
     text = np.frombuffer(hexfile.pack(values, bits), np.uint8).reshape(-1, digits + 1).copy()
     unknown = np.zeros((len(text), digits * 4), np.bool_)
     unknown[:, : width * bits] = np.repeat(~known.reshape(-1, width), bits, axis=1)
-    text[:, :digits][unknown.reshape(-1, digits, 4).any(axis=2)[:, ::-1]] = ord("x")
+    text[:, :digits][np.asarray(unknown.reshape(-1, digits, 4).any(axis=2))[:, ::-1]] = ord("x")
     return text.tobytes().decode()
 
 
@@ -119,7 +118,7 @@ class _Maps:
 
     def _field(self, word: int, name: str) -> int:
         field = self.layout[name]
-        return word >> field.offset & ((1 << field.width) - 1)
+        return word >> int(field.offset) & ((1 << int(field.width)) - 1)
 
     def _store(self, layer: LayerRecord, job: JobRecord, word: int, where: str) -> None:
         parameters = self.record.parameters

@@ -18,7 +18,7 @@ from golden.layout import stem
 from golden.records import encode
 from hdl import sidecar, vectors
 from hdl.collector import word_layout
-from hdl.core import PART_BITS, Core, Target, part_layout, word_widths
+from hdl.core import PART_BITS, Core, part_layout, word_widths
 from hdl.execute import job_parts, source_parts
 from hdl.fit import layers
 from hdl.layer import BIAS_MAP, Job, Layer
@@ -65,7 +65,7 @@ def export(
             else is at ``out``.
     """
     if case is not None:
-        _check_case(case, network, steps, images)
+        check_case(case, network, steps, images)
     found = layers(network, steps, drain, parameters)
     with replaced(out, check_target) as folder:
         return _Export(network, file, folder, parameters, steps, drain, found).write(case, images)
@@ -85,7 +85,12 @@ def check_target(path: Path) -> None:
         raise InputError(f"{path}: is not empty and is no exported core; name another folder, or remove it")
 
 
-def _check_case(case: Case, network: Network, steps: int, images: Sequence[int]) -> None:
+def check_case(case: Case, network: Network, steps: int, images: Sequence[int]) -> None:
+    """Check that a case is one of this network, of so many steps, with these images.
+
+    Raises:
+        InputError: it is not.
+    """
     if case.network.digest() != network.digest():
         raise InputError(
             f"{case.path}: its network has the digest {case.network.digest()}, the exported one {network.digest()}: "
@@ -195,7 +200,9 @@ class _Export:
         membranes = isinstance(self.network[layer.population], Readout)
         groups, each = -(-width // pixels), min(pixels, width) if membranes else layer.columns.chunks(self.parameters)
         parts = self._parts(layer, number, job)
-        lengths = {target.name: int(parts[parts[:, 0] == target.value, 1].sum()) for target in Target}
+        lengths = {
+            target.name: int(parts[parts[:, 0] == target.value, 1].sum()) for target in word_widths(self.parameters)
+        }
         return JobRecord(
             load=f"load/{self.stems[layer.population]}.{number}.hex",
             channel=job.channel,

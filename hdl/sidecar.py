@@ -12,7 +12,7 @@ from amaranth.lib import data
 
 from golden.records import decode
 from hdl.collector import word_layout
-from hdl.core import PART_BITS, Target, depths, part_layout, word_widths
+from hdl.core import PART_BITS, depths, part_layout, word_widths
 from hdl.layouts import INSIDE, flat, meanings
 from hdl.neuron import constants_layout, trace_layout
 from hdl.parameters import Parameters
@@ -248,15 +248,15 @@ def words(parameters: Parameters) -> dict[str, WordRecord]:
     layouts = {
         "load": part_layout,
         "words": word_layout,
-        Target.CONSTANTS.name: constants_layout,
-        Target.FETCHES.name: fetch_layout,
-        Target.TAPS.name: tap_layout,
-        Target.SEGMENTS.name: segment_layout,
-        Target.JOB.name: job_layout,
+        "CONSTANTS": constants_layout,
+        "FETCHES": fetch_layout,
+        "TAPS": tap_layout,
+        "SEGMENTS": segment_layout,
+        "JOB": job_layout,
     }
     found = {name: _word(layout(parameters), meanings(layout)) for name, layout in layouts.items()}
-    found[Target.EVENTS.name] = _events(parameters)
-    found[Target.WEIGHTS.name] = WordRecord(
+    found["EVENTS"] = _events(parameters)
+    found["WEIGHTS"] = WordRecord(
         bits=8 * parameters.channels,
         fields=tuple(
             FieldRecord(name=f"channel_{c}", low=8 * c, width=8, signed=True, meaning="")

@@ -39,10 +39,11 @@ PROGRAMS = {
     "iverilog": ("iverilog",),
     "vvp": ("vvp",),
     "g++": ("g++",),
+    "make": ("make",),
 }
 """The tools, and the names under which they may be installed, the preferred one first."""
 
-DEBIAN = {"iverilog": "iverilog", "vvp": "iverilog", "g++": "g++"}
+DEBIAN = {"iverilog": "iverilog", "vvp": "iverilog", "g++": "g++", "make": "make"}
 """Tools that PyPI does not have, and the Debian package of each."""
 
 

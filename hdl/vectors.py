@@ -46,7 +46,8 @@ def result(case: Case, image: int, layer: Layer, parameters: Parameters) -> NDAr
     """What a layer computes for an image: events ``(L, C, H, W)``, or a readout's membranes ``(C, H, W)``."""
     population = case.network[layer.population]
     if isinstance(population, Readout):
-        return case.read(population.name, "membrane", image)[-1]
+        membranes: NDArray[Any] = case.read(population.name, "membrane", image)[-1]
+        return membranes
     if isinstance(population, MaxPool) and layer.sources[0].static:
         return _pooled_planes(population, case.read(population.source, "events", image)[0], layer)
     events = case.read(population.name, "events", image)
@@ -99,7 +100,8 @@ def _membranes(values: NDArray[Any], parameters: Parameters) -> NDArray[np.uint8
     padded[:, :, :width] = bits
     words = _words(np.ones(1, np.int64), padded.reshape(channels, height, -1, pixels, length), parameters)
     there = np.arange(padded.shape[2]) < width
-    return words[np.tile(there, channels * height)]
+    existing: NDArray[np.uint8] = words[np.tile(there, channels * height)]
+    return existing
 
 
 def _words(membrane: NDArray[np.int64], data: NDArray[np.uint8], parameters: Parameters) -> NDArray[np.uint8]:

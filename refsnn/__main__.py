@@ -1,6 +1,6 @@
 """``refsnn``, also ``python -m refsnn``: every command under one name.
 
-The one place in ``refsnn`` that knows of ``golden``; nothing imports this module but the command itself.
+The one place in ``refsnn`` that knows of ``golden`` and ``hdl``; nothing imports this module but the command itself.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from golden.command import application as golden
+from hdl.command import application as hdl
 from refsnn import inspect, run
 from refsnn.terminal import Version
 
@@ -32,6 +33,7 @@ def application() -> typer.Typer:
     app.command(name="run", help=run.HELP)(run.run)
     app.command(name="inspect", help=inspect.HELP)(inspect.inspect)
     app.add_typer(golden(), name="golden")
+    app.add_typer(hdl(), name="hdl")
     return app
 
 

@@ -5,7 +5,8 @@
 It needs cocotb (PyPI) and a simulator, nothing else. The exit status is 0 if every word came, once, and as expected.
 The environment may hold: ``SIM``, the simulator (icarus); ``VECTORS``, a folder of vectors (vectors/0); ``STALLS``,
 percent of the cycles in which the sender pauses and the receiver is not ready (0), with ``SEED`` (1); ``DUMP``, a file
-for every word received, for ``python -m hdl dump``.
+for every word received, for ``python -m hdl dump``; ``PATIENCE``, cycles without a word in or out until the core is
+taken to hang (1000000).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from cocotb.triggers import FallingEdge, Timer
 
 SETTLED = 16
 """Cycles without a word after which a job is over."""
-PATIENCE = 1_000_000
+PATIENCE = int(os.environ.get("PATIENCE", "1000000"))
 """Cycles without a word in or out after which the core is taken to hang."""
 
 
@@ -71,7 +72,9 @@ class Bench:
         self.stalls = stalls
         self.random = random.Random(seed)
         layout = json.loads(Path("core.json").read_text(encoding="utf-8"))["words"]["words"]["fields"]
-        self.fields = {field["name"]: (field["low"], (1 << field["width"]) - 1) for field in layout}
+        self.fields: dict[str, tuple[int, int]] = {
+            field["name"]: (field["low"], (1 << field["width"]) - 1) for field in layout
+        }
         self.dump: list[str] = []
         self.errors: list[str] = []
         self.cycles = self.received = 0
@@ -167,7 +170,7 @@ async def layers_send_the_golden_words(core: Any) -> None:
     assert jobs, f"{plan}: has no jobs"
     core.load__valid.value = core.words__ready.value = core.load__payload.value = 0
     core.rst.value = 1
-    cocotb.start_soon(Clock(core.clk, 10, "step").start())
+    Clock(core.clk, 10, "step").start()
     for _ in range(2):
         await FallingEdge(core.clk)
     core.rst.value = 0
@@ -182,7 +185,8 @@ async def layers_send_the_golden_words(core: Any) -> None:
 
 def main() -> int:
     """Build and run; the exit status."""
-    from cocotb_tools.runner import get_results, get_runner
+    from cocotb_tools.check_results import get_results
+    from cocotb_tools.runner import get_runner
 
     folder = Path("build/cocotb")
     runner = get_runner(os.environ.get("SIM", "icarus"))

@@ -36,14 +36,9 @@ CASES = {case.name: case for case in suite()}
 RESIDUAL = CASES["residual"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("cores")
-
-
-def test_every_layer_after_the_other_with_stalls(folder):
+def test_every_layer_after_the_other_with_stalls(cores):
     """Job after job without a reset: what a layer leaves behind does not disturb the next."""
-    machine = Compiled(PARAMETERS, folder, stalls=0.3, seed=2)
+    machine = Compiled(PARAMETERS, cores, stalls=0.3, seed=2)
     for name in ("residual", "max-pool", "rate-drain"):
         case = CASES[name]
         ran, refused = compare(case.network, case.images, case.steps, machine)
@@ -51,11 +46,11 @@ def test_every_layer_after_the_other_with_stalls(folder):
         assert len(ran) == len(case.network.populations) - 1
 
 
-def test_words_traces_and_counts_are_the_simulators(folder):
+def test_words_traces_and_counts_are_the_simulators(cores):
     """Layers that fill whole blocks of channels: what the lanes beyond them trace is of no job."""
     case = CASES["convolutions"]
     network, reference = case.network, Reference(case.network, case.images, 3)
-    compiled, simulated = Compiled(PARAMETERS, folder), Simulated(PARAMETERS)
+    compiled, simulated = Compiled(PARAMETERS, cores), Simulated(PARAMETERS)
     for name in ("first", "grouped"):
         layer = lower(network, name, 3, 0, PARAMETERS)
         stored = source_parts(layer, reference.sources(0), PARAMETERS)
@@ -67,7 +62,7 @@ def test_words_traces_and_counts_are_the_simulators(folder):
     assert (compiled.active, compiled.dropped) == (simulated.active, simulated.dropped)
 
 
-def test_stalls_cost_cycles_and_nothing_else(folder):
+def test_stalls_cost_cycles_and_nothing_else(cores):
     network = RESIDUAL.network
     reference = Reference(network, RESIDUAL.images, 3)
     layer = lower(network, "first", 3, 0, PARAMETERS)
@@ -76,26 +71,26 @@ def test_stalls_cost_cycles_and_nothing_else(folder):
     )
     cycles, words = [], []
     for stalls, seed in ((0.0, 0), (0.7, 1), (0.7, 1), (0.7, 2)):
-        machine = Compiled(PARAMETERS, folder, stalls=stalls, seed=seed)
+        machine = Compiled(PARAMETERS, cores, stalls=stalls, seed=seed)
         words.append(machine.run(parts).data.tolist())
         cycles.append(machine.cycles)
     assert all(each == words[0] for each in words)
     assert cycles[0] < cycles[1] == cycles[2] != cycles[3]
 
 
-def test_found_again_and_made_anew_for_other_verilog(folder, monkeypatch):
-    first = build(PARAMETERS, folder)
+def test_found_again_and_made_anew_for_other_verilog(cores, monkeypatch):
+    first = build(PARAMETERS, cores)
     made = first.stat().st_mtime_ns
-    assert build(PARAMETERS, folder) == first
+    assert build(PARAMETERS, cores) == first
     assert first.stat().st_mtime_ns == made
     monkeypatch.setattr("hdl.compiled.wrapper", lambda _: "module machine; nonsense")
     with pytest.raises(ToolError, match="verilator failed"):
-        build(PARAMETERS, folder)
+        build(PARAMETERS, cores)
 
 
 @pytest.mark.parametrize(
     ("changes", "stalls", "text"), [({"device": "ecp5"}, 0.0, "a core for ecp5"), ({}, 1.0, "stalls is 1.0")]
 )
-def test_refusals(folder, changes, stalls, text):
+def test_refusals(cores, changes, stalls, text):
     with pytest.raises(InputError, match=text):
-        Compiled(replace(PARAMETERS, **changes), folder, stalls=stalls)
+        Compiled(replace(PARAMETERS, **changes), cores, stalls=stalls)
