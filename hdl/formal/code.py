@@ -94,7 +94,8 @@ class Code(Component):
         above, below = origin >= up << 1, origin < smallest
         w = twin.before_up
         m.d.comb += [
-            Assert(to_come <= self.steps),
+            Assert((to_come <= self.steps) & (running | first)),
+            Assert(first | fits(left, self.parameters.membrane_bits)),
             Assert(~running | (w == self.threshold << to_come)),
             Assert(~running | (twin.before_down == self.threshold - w)),
             Assert(~running | (left + sent == origin)),

@@ -59,7 +59,7 @@ PROPERTIES = {
     "no-wrap": Property("the membrane has B bits after every step, and nothing wraps", NoWrap, visits),
     "one-spike": Property("never both spikes; v and n move by the one that is sent", OneSpike, visits),
     "firing": Property("a spike exactly when the contract's fire has one", Firing, visits),
-    "code": Property("digits sent are those of floor(v / threshold), limited to T bits", Code, lambda _: 3),
+    "code": Property("digits sent are those of floor(v / threshold), limited to T bits", Code, lambda _: 2),
 }
 """By name, in the order of the table."""
 
