@@ -110,7 +110,7 @@ def test_a_table_is_put_into_its_page(tmp_path: Path) -> None:
 
 
 def test_wrong_options_are_refused() -> None:
-    with pytest.raises(InputError, match="--lanes has 17; 16, 32"):
+    with pytest.raises(InputError, match="--lanes has 17; 4, 8, 16, 32"):
         figures.parameters_of(17, "ecp5-85")
     with pytest.raises(InputError, match="the device is 'ecp6'; one of ecp5-85"):
         figures.parameters_of(16, "ecp6")
