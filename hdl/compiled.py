@@ -69,16 +69,15 @@ def build(parameters: Parameters, folder: Path) -> Path:
         the shared library.
 
     Raises:
-        InputError: the core is made for a device; a core for any device computes the same.
         MissingExtraError: Verilator or the C++ compiler is not installed.
         ToolError: one failed.
     """
-    if parameters.device != "generic":
-        raise InputError(f"a core for {parameters.device} cannot be compiled; device 'generic' computes the same")
     folder.mkdir(parents=True, exist_ok=True)
+    shipped = files("hdl") / "testbench"
+    cells = "" if parameters.device == "generic" else (shipped / "cells.v").read_text(encoding="utf-8")
     sources = {
-        "core.v": verilog(Core(parameters), "core") + wrapper(parameters),
-        "machine.cpp": (files("hdl") / "testbench" / "machine.cpp").read_text(encoding="utf-8"),
+        "core.v": verilog(Core(parameters), "core") + cells + wrapper(parameters),
+        "machine.cpp": (shipped / "machine.cpp").read_text(encoding="utf-8"),
     }
     numbers = versions(["verilator", "g++"], folder)
     recipe = repr((sources, numbers, OPTIMISE, Path(__file__).read_text(encoding="utf-8")))
@@ -131,7 +130,7 @@ class Compiled:
     """A ``Machine`` in machine code. Its core goes from job to job without a reset.
 
     Args:
-        parameters: of the core; ``device`` must be generic.
+        parameters: of the core; of one for a device, the cells are simulated.
         folder: that keeps compiled cores. They are found again by a digest of all that they are made from.
         stalls: how often, of 1, the sender pauses and the receiver is not ready, in any cycle.
         seed: of the stalls.
@@ -143,7 +142,8 @@ class Compiled:
             1), membrane, count, saturated.
 
     Raises:
-        InputError, MissingExtraError, ToolError: see ``build``.
+        InputError: stalls of 1 and more, or below 0.
+        MissingExtraError, ToolError: see ``build``.
     """
 
     def __init__(self, parameters: Parameters, folder: Path, stalls: float = 0.0, seed: int = 0) -> None:

@@ -159,7 +159,7 @@ module testbench;
       dump = $fopen(dump_file, "w");
       if (dump == 0) stop({"cannot write ", dump_file});
     end
-    if ($urandom(seed) == 0) $display("seed %0d", seed);  // seeds the random numbers
+    fields = $urandom(seed);  // from here on, $urandom_range follows the seed
     open(plan, {folder, "/plan.txt"});
     repeat (2) @(negedge clk);
     rst = 0;
