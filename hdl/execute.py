@@ -94,6 +94,8 @@ def collect(layer: Layer, job: Job, words: Words, parameters: Parameters, result
     channels = min(job.fields["channels"], layer.shape[0])
     seen = np.zeros(_expected_shape(layer, channels, parameters, result.ndim == 3), np.int64)
     width = layer.shape[2]
+    if result.ndim == 3:
+        seen[:, :, -1, (width - 1) % parameters.pixels + 1 :] = 1  # a row's last group may have fewer pixels
     for (membrane, channel, row, group, index), bits in zip(words.fields, words.data, strict=True):
         seen[channel, row, group, index] += 1
         x = group * parameters.pixels

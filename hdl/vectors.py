@@ -33,27 +33,35 @@ def stimulus(case: Case, image: int, layer: Layer, parameters: Parameters) -> Pa
             given[source.name] = layer.constants[BIAS_MAP]
             continue
         events = case.read(source.name, "events", image)
-        if not source.static and len(events) > source.columns.length:
-            raise InputError(
-                f"{case.path}: image {image} ran for {len(events)} steps, the core has room for "
-                f"{source.columns.length}: export with --drain {len(events) - case.steps}"
-            )
-        given[source.name] = events[0] if source.static else events
+        given[source.name] = events[0] if source.static else _fitting(case, image, events, source.columns.length)
     return source_parts(layer, given, parameters)
 
 
 def result(case: Case, image: int, layer: Layer, parameters: Parameters) -> NDArray[Any]:
-    """What a layer computes for an image: events ``(L, C, H, W)``, or a readout's membranes ``(C, H, W)``."""
+    """What a layer computes for an image: events ``(L, C, H, W)``, or a readout's membranes ``(C, H, W)``.
+
+    Raises:
+        InputError: the image's run is longer than the events have room for.
+    """
     population = case.network[layer.population]
     if isinstance(population, Readout):
         membranes: NDArray[Any] = case.read(population.name, "membrane", image)[-1]
         return membranes
     if isinstance(population, MaxPool) and layer.sources[0].static:
         return _pooled_planes(population, case.read(population.source, "events", image)[0], layer)
-    events = case.read(population.name, "events", image)
+    events = _fitting(case, image, case.read(population.name, "events", image), layer.columns.length)
     whole = np.zeros((layer.columns.length, *layer.shape), np.int8)
     whole[: len(events)] = events
     return whole
+
+
+def _fitting(case: Case, image: int, events: NDArray[Any], room: int) -> NDArray[Any]:
+    if len(events) > room:
+        raise InputError(
+            f"{case.path}: image {image} ran for {len(events)} steps, the core has room for {room}: "
+            f"export with --drain {len(events) - case.steps}"
+        )
+    return events
 
 
 def _pooled_planes(pool: MaxPool, values: NDArray[Any], layer: Layer) -> NDArray[np.int64]:
