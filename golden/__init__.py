@@ -13,8 +13,25 @@ In a few lines::
 
 from __future__ import annotations
 
-from golden.case import Case, PerImage, load
-from golden.manifest import SCHEMA, VERSION, Manifest
-from golden.writer import write
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from golden.case import Case, PerImage, load
+    from golden.manifest import SCHEMA, VERSION, Manifest
+    from golden.writer import write
 
 __all__ = ["SCHEMA", "VERSION", "Case", "Manifest", "PerImage", "load", "write"]
+
+_HOMES = {
+    **dict.fromkeys(("Case", "PerImage", "load"), "golden.case"),
+    **dict.fromkeys(("SCHEMA", "VERSION", "Manifest"), "golden.manifest"),
+    "write": "golden.writer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: the command line starts without the simulator."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'golden' has no attribute '{name}'")

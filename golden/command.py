@@ -9,7 +9,6 @@ import typer
 from typer.core import TyperGroup
 
 from refsnn.errors import InputError
-from refsnn.network import UNTIL_QUIET
 from refsnn.terminal import Bars, Version, show_table, user_errors
 
 if TYPE_CHECKING:
@@ -243,6 +242,8 @@ def _images(count: int) -> str:
 def _drain(text: str) -> int:
     """A number of steps, or until quiet."""
     if text == "quiet":
+        from refsnn.network import UNTIL_QUIET
+
         return UNTIL_QUIET
     try:
         number = int(text)

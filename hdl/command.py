@@ -10,12 +10,12 @@ import typer
 from typer.core import TyperGroup
 
 from refsnn.errors import InputError, require
-from refsnn.network import UNTIL_QUIET, Network
 from refsnn.terminal import Version, show_table, user_errors
 
 if TYPE_CHECKING:
     from golden.case import Case
     from hdl.sidecar import Sidecar
+    from refsnn.network import Network
 
 HELP = """
 The neuron-array core for an integer network: Verilog, memory images, and testbenches that compare it with golden
@@ -165,6 +165,7 @@ def export(
         from hdl.export import check_case, check_target
         from hdl.export import export as write
         from hdl.fit import LANES, fit
+        from refsnn.network import Network
 
         check_target(out)
         loaded = Network.load(network)
@@ -194,6 +195,8 @@ def _steps(network: Network, case: Case | None, steps: int | None) -> int:
 def _drain(network: Network, drain: int | None) -> int:
     if drain is not None:
         return drain
+    from refsnn.network import UNTIL_QUIET
+
     if network.drain == UNTIL_QUIET:
         raise InputError("runs until it is quiet; say with --drain N how many steps after T its events have room for")
     return network.drain
