@@ -10,6 +10,7 @@ from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.delay import later
 from hdl.neuron import (
     Neuron,
     beat_layout,
@@ -20,6 +21,7 @@ from hdl.neuron import (
     trace_layout,
 )
 from hdl.parameters import Parameters
+from hdl.ram import ram
 from hdl.tables import address_bits, write_layout
 
 SMALL = {"generic": "distributed", "ecp5": "distributed", "ice40": "logic"}
@@ -53,7 +55,7 @@ class NeuronBank(Component):
         spikes: Out, C times 2 bits, ``latency`` cycles after the beat: bit 0 a spike, bit 1 a negative one.
         membranes: Out, C times signed(X): of the pixel that ``place`` named a cycle ago.
         load: In(1): a pulse: take the constants of C channels from address ``first`` on; ``loaded``: Out(1): done,
-            C + 1 cycles later; beats may enter from the next cycle on.
+            C + 2 cycles later; beats may enter from the next cycle on.
         write: In, ``write_layout``: the table of constants.
         trace: Out, C times ``trace_layout``, if the parameters ask for it: with ``spikes``.
     """
@@ -124,9 +126,7 @@ class NeuronBank(Component):
 
         def small(name: str, shape: Any, depth: int) -> memory.Memory:
             """A few wide words: better in logic cells than in block RAM."""
-            made = memory.Memory(
-                shape=shape, depth=max(depth, 2), init=[], attrs={"ram_style": SMALL[parameters.device]}
-            )
+            made = ram(shape, max(depth, 2), ram_style=SMALL[parameters.device])
             m.submodules[name] = made
             return made
 
@@ -156,22 +156,20 @@ class NeuronBank(Component):
             places_late.append(late)
 
         # Constants come from their table one channel a cycle, and move up.
-        m.submodules.constants = table = memory.Memory(
-            shape=constants_layout(parameters), depth=parameters.neurons, init=[]
-        )
+        m.submodules.constants = table = ram(constants_layout(parameters), parameters.neurons)
         write, read = table.write_port(), table.read_port()
         m.d.comb += [write.en.eq(self.write.enable), write.addr.eq(self.write.address), write.data.eq(self.write.data)]
         constants = Signal(data.ArrayLayout(constants_layout(parameters), channels))
-        remaining = Signal(range(channels + 2))
+        remaining, shifting = Signal(range(channels + 3)), Signal()
+        found = later(m, read.data.as_value(), constants_layout(parameters).size, "found")
+        m.d.sync += shifting.eq((remaining > 1) & (remaining <= channels + 1))
+        m.d.comb += self.loaded.eq(shifting & (remaining == 1))
         with m.If(self.load):
-            m.d.sync += [remaining.eq(channels + 1), read.addr.eq(self.first)]
+            m.d.sync += [remaining.eq(channels + 2), read.addr.eq(self.first)]
         with m.Elif(remaining != 0):
             m.d.sync += [remaining.eq(remaining - 1), read.addr.eq(read.addr + 1)]
-            with m.If(remaining <= channels):
-                m.d.sync += constants.as_value().eq(
-                    Cat(constants.as_value()[constants_layout(parameters).size :], read.data.as_value())
-                )
-            m.d.comb += self.loaded.eq(remaining == 1)
+        with m.If(shifting):
+            m.d.sync += constants.as_value().eq(Cat(constants.as_value()[len(found) :], found))
 
         for channel in range(channels):
             m.submodules[f"neuron_{channel}"] = neuron = self.neurons[channel]

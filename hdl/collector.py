@@ -42,17 +42,21 @@ class Collector(Component):
     Ports:
         push: In(1): ``spikes`` are the next ones: C times 2 bits, all pixels of a column, then the next column.
         clear: In(1): forget; missing columns in front are silent.
-        emit: In(1): send the chunk; show: In(1): send ``membranes`` of the pixel ``place`` instead. Held until
-            ``emitted``: Out(1), the last word is on its way.
-        channel: In: the first of the C channels; channels: In: of the map. row, group, index: In: of the tile.
-        rows: In: of the map. last: In(P): the pixels that exist in this tile's group. Channels and rows are there a
-            cycle before ``emit`` or ``show``.
+        emit: In(1): a pulse: send the chunk, what is pushed in this cycle included. show: In(1): a pulse: send
+            ``membranes`` of the pixel ``place`` instead, as they are from the next cycle on until the last one is on
+            its way. Neither comes while ``sending``: Out(1): words of the last pulse are still to come. They may be
+            pushed out of the way as soon as it is over.
+        channel: In: the first of the C channels; row, group, index: In: of the tile; last: In(P): the pixels that exist
+            in this tile's group. Taken with the pulse.
+        channels, rows: In: of the map; steady.
         words: Out, stream of ``word_layout``.
         busy: Out(1): a word has not been taken yet.
 
-    A word is offered the cycle after ``emit`` or ``show``, then one a cycle while they are taken; a word that is not in
-    the map takes its cycle all the same.
+    A word is offered ``latency`` cycles after ``emit`` or ``show``, then one a cycle while they are taken; a word that
+    is not in the map takes its cycle all the same.
     """
+
+    latency = 4
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -64,7 +68,7 @@ class Collector(Component):
                 "clear": In(1),
                 "emit": In(1),
                 "show": In(1),
-                "emitted": Out(1),
+                "sending": Out(1),
                 "membranes": In(data.ArrayLayout(signed(parameters.state_bits), parameters.channels)),
                 "place": In(unsigned(address_bits(parameters.places))),
                 "channel": In(unsigned(COUNT_BITS)),
@@ -129,53 +133,70 @@ class Collector(Component):
         with m.Elif(self.push):
             m.d.sync += [train.eq(Cat(train[2:], self.spikes[c])) for c, train in enumerate(trains)]
 
-        payload = self.words.payload
+        # What is sent, and of which tile. What is left of the map is known a cycle later, when the first word is chosen.
+        tile = Signal(
+            data.StructLayout(
+                {name: getattr(self, name).shape() for name in ("channel", "row", "group", "index", "last")}
+            )
+        )
+        started, showing, sending, leaving = Signal(), Signal(), Signal(), Signal()
+        channels_left, rows_left = Signal(COUNT_BITS), Signal(COORDINATE_BITS - 1)
+        m.d.sync += [
+            started.eq(self.emit | self.show),
+            channels_left.eq(self.channels - tile.channel),
+            rows_left.eq(self.rows - tile.row),
+        ]
+        with m.If(self.emit | self.show):
+            m.d.sync += [
+                showing.eq(self.show),
+                *(getattr(tile, name).eq(getattr(self, name)) for name in ("channel", "row", "group", "index", "last")),
+            ]
+        with m.If(started):
+            m.d.sync += sending.eq(1)
+        m.d.comb += self.sending.eq(started | sending | leaving)
+
+        # First the word is chosen, then it is offered.
         at_channel = Signal(range(max(channels, 2)))
         at_row = Signal(range(max(rows, 2)))
-        place_row = Signal(range(max(rows, 2)))
-        place_pixel = Signal(range(max(pixels, 2)))
-        m.d.comb += [place_row.eq(self.place // pixels), place_pixel.eq(self.place % pixels)]
-        channel, row = Signal(COUNT_BITS), Signal(COORDINATE_BITS - 1)
-        exists, last = Signal(), Signal()
-        # What is left of the map is known long before words leave: a short comparison in time.
-        channels_left, rows_left = Signal(COUNT_BITS, name="channels_left"), Signal(COORDINATE_BITS, name="rows_left")
-        m.d.sync += [channels_left.eq(self.channels - self.channel), rows_left.eq(self.rows - self.row)]
-        row_within = Mux(self.show, place_row, at_row)
-        alive = Signal()
-        m.d.comb += [
-            channel.eq(self.channel + at_channel),
-            row.eq(self.row + row_within),
-            alive.eq(~self.show | self.last.bit_select(place_pixel, 1)),
-            exists.eq((at_channel < channels_left) & (row_within < rows_left) & alive),
-            last.eq((at_channel == channels - 1) & (self.show | (at_row == rows - 1))),
-        ]
+        free, last = Signal(), Signal()
+        m.d.comb += free.eq(~self.words.valid | self.words.ready)
+        place_row, place_pixel = self.place // pixels, self.place % pixels
+        row = Mux(showing, place_row, at_row)
         words = []
-        for c in range(channels):
-            for r in range(rows):
-                bits = []
-                for p in range(pixels):
-                    for j in range(columns):
-                        at = 2 * (j * places + r * pixels + p)
-                        bits.append(trains[c][at : at + 2] & self.last[p].replicate(2))
-                words.append(Cat(*bits))
-        chosen = Choice(words)[at_channel * rows + at_row]
-        membrane = Choice([self.membranes[c] for c in range(channels)])[at_channel]
-        free = Signal()
-        m.d.comb += [free.eq(~self.words.valid | self.words.ready), self.busy.eq(self.words.valid)]
-        with m.If(self.words.ready):
-            m.d.sync += self.words.valid.eq(0)
-        with m.If((self.emit | self.show) & free):
+        for c, r in product(range(channels), range(rows)):
+            at = [2 * (j * places + r * pixels + p) for p in range(pixels) for j in range(columns)]
+            words.append(Cat(trains[c][bit : bit + 2] for bit in at))
+        chosen, membrane = Signal(parameters.word_bits), Signal(parameters.state_bits)
+        within, exists = Signal(), Signal()
+        next_channel, next_row = Signal(COUNT_BITS), Signal(COORDINATE_BITS - 1)
+        m.d.comb += last.eq((at_channel == channels - 1) & (showing | (at_row == rows - 1)))
+        with m.If(free):
             m.d.sync += [
-                self.words.valid.eq(exists),
-                payload.membrane.eq(self.show),
-                payload.channel.eq(channel),
-                payload.row.eq(row),
-                payload.group.eq(self.group),
-                payload.index.eq(Mux(self.show, place_pixel, self.index)),
-                payload.data.eq(Mux(self.show, membrane, chosen)),
+                leaving.eq(sending),
+                within.eq(sending & (at_channel < channels_left) & (row < rows_left)),
+                exists.eq(~showing | tile.last.bit_select(place_pixel, 1)),
+                next_channel.eq(tile.channel + at_channel),
+                next_row.eq(tile.row + row),
+                chosen.eq(Choice(words)[at_channel * rows + at_row]),
+                membrane.eq(Choice([self.membranes[c] for c in range(channels)])[at_channel]),
             ]
-            m.d.comb += self.emitted.eq(last)
-            m.d.sync += at_row.eq(at_row + 1)
-            with m.If(self.show | (at_row == rows - 1)):
-                m.d.sync += [at_row.eq(0), at_channel.eq(Mux(last, 0, at_channel + 1))]
+            with m.If(sending):
+                m.d.sync += at_row.eq(at_row + 1)
+                with m.If(showing | (at_row == rows - 1)):
+                    m.d.sync += [at_row.eq(0), at_channel.eq(at_channel + 1)]
+                with m.If(last):
+                    m.d.sync += [at_channel.eq(0), sending.eq(0)]
+        payload = self.words.payload
+        existing = Cat(tile.last[p].replicate(2 * columns) for p in range(pixels))
+        with m.If(free):
+            m.d.sync += [
+                self.words.valid.eq(within & exists),
+                payload.membrane.eq(showing),
+                payload.channel.eq(next_channel),
+                payload.row.eq(next_row),
+                payload.group.eq(tile.group),
+                payload.index.eq(Mux(showing, place_pixel, tile.index)),
+                payload.data.eq(Mux(showing, membrane, chosen & existing)),
+            ]
+        m.d.comb += self.busy.eq(self.sending | self.words.valid)
         return m

@@ -11,13 +11,14 @@ from amaranth.lib.wiring import Component, In, Out
 from hdl.array import Array
 from hdl.bank import HALVES, NeuronBank
 from hdl.collector import Collector, word_layout
+from hdl.delay import later
 from hdl.firing import Firing
 from hdl.gather import Gather
 from hdl.issue import Issue
 from hdl.neuron import constants_layout, trace_layout
 from hdl.parameters import Parameters
 from hdl.pool import Pool
-from hdl.sequencer import Sequencer
+from hdl.sequencer import Sequencer, mark_layout
 from hdl.tables import COUNT_BITS, address_bits, fetch_layout, job_layout, segment_layout, tap_layout
 
 PART_BITS = 32
@@ -127,21 +128,23 @@ class Core(Component):
 
         # Blocks: the neurons take their constants when the block before is done.
         channel, following = Signal(COUNT_BITS), Signal(COUNT_BITS)
-        waiting, loading = Signal(), Signal()
+        waiting, load, loading = Signal(), Signal(), Signal()
         pooling = Signal()
         if parameters.pooling:
             m.d.comb += pooling.eq(job.pooling)
         m.d.comb += [
-            bank.first.eq(job.constants + following),
-            bank.load.eq(waiting & firing.idle),
+            bank.load.eq(load),
             firing.begin.eq(bank.loaded),
             sequencer.ready.eq(bank.loaded | pooling),
         ]
+        m.d.sync += load.eq(0)
         with m.If(sequencer.block):
             m.d.sync += waiting.eq(~pooling)
-        with m.If(bank.load):
+        with m.If(waiting & firing.idle):
             m.d.sync += [
                 waiting.eq(0),
+                load.eq(1),
+                bank.first.eq(job.constants + following),
                 loading.eq(1),
                 channel.eq(following),
                 following.eq(following + parameters.channels),
@@ -154,14 +157,14 @@ class Core(Component):
         # Requests, windows, operations, sums.
         halves = Signal(range(HALVES + 1), init=HALVES)
         filling = Signal()
-        m.d.sync += halves.eq(halves - issue.marked + firing.released)
+        marked, mark = later(m, issue.marked, 1, "marked"), later(m, issue.mark, mark_layout(), "mark")
+        m.d.sync += halves.eq(halves - marked + firing.released)
         operation = issue.operation
         m.d.comb += [
             sequencer.job.eq(job),
             sequencer.start.eq(start),
             issue.room.eq(halves != 0),
             issue.pooling.eq(pooling),
-            issue.clear.eq(start),
             gather.keep.eq(pooling),
             gather.zeros.eq(job.zeros),
             array.weights.eq(operation.weights),
@@ -173,17 +176,10 @@ class Core(Component):
         ]
         for source, sink in ((sequencer.requests, gather.requests), (gather.windows, issue.windows)):
             m.d.comb += [sink.payload.eq(source.payload), sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
-        stored: Any = issue.stored
-        slot: Any = issue.slot
-        filled: Any = issue.filled
-        for cycle in range(array.latency):
-            later = (
-                Signal(name=f"stored_{cycle}"),
-                Signal(issue.slot.shape(), name=f"slot_{cycle}"),
-                Signal(name=f"filled_{cycle}"),
-            )
-            m.d.sync += [late.eq(now) for late, now in zip(later, (stored, slot, filled), strict=True)]
-            stored, slot, filled = later
+        stored, slot, filled = (
+            later(m, port, port.shape(), name, array.latency)
+            for name, port in (("stored", issue.stored), ("slot", issue.slot), ("filled", issue.filled))
+        )
         m.d.comb += [
             bank.store.enable.eq(stored),
             bank.store.slot.eq(slot),
@@ -192,27 +188,25 @@ class Core(Component):
         ]
         m.d.sync += filling.eq(filling ^ filled)
 
-        # Beats, spikes, words. A register in front of the neurons' memories, which many of their bits share.
-        push, show = Signal(), Signal()
-        m.d.sync += [
+        # Beats, spikes, words.
+        rightmost, last = Signal(firing.group.shape()), Signal(parameters.pixels)
+        m.d.sync += [rightmost.eq(job.tile_columns - 1), last.eq(Mux(firing.group == rightmost, job.last, ~0))]
+        working = Signal()
+        m.d.sync += self.busy.eq(working)
+        m.d.comb += [
+            firing.job.eq(job),
+            firing.marked.eq(marked),
+            firing.mark.eq(mark),
+            firing.filled.eq(filled),
+            firing.sending.eq(collector.sending),
             bank.beat.eq(firing.beat),
             bank.place.eq(firing.place),
             bank.half.eq(firing.half),
-            push.eq(firing.push),
-            show.eq(firing.show),
-        ]
-        last = Mux(firing.group == job.tile_columns - 1, job.last, ~0)
-        m.d.comb += [
-            firing.job.eq(job),
-            firing.marked.eq(issue.marked),
-            firing.mark.eq(issue.mark),
-            firing.filled.eq(filled),
-            firing.emitted.eq(collector.emitted),
             bank.settings.eq(job.settings),
-            collector.push.eq(push),
+            collector.push.eq(firing.push),
             collector.clear.eq(firing.clear),
             collector.emit.eq(firing.emit),
-            collector.show.eq(firing.show & show),
+            collector.show.eq(firing.show),
             collector.spikes.eq(bank.spikes),
             collector.membranes.eq(bank.membranes),
             collector.place.eq(firing.place),
@@ -226,10 +220,10 @@ class Core(Component):
             self.words.payload.eq(collector.words.payload),
             self.words.valid.eq(collector.words.valid),
             collector.words.ready.eq(self.words.ready),
-            self.busy.eq(sequencer.busy | waiting | loading | ~firing.idle | collector.busy),
+            working.eq(sequencer.busy | waiting | loading | ~firing.idle | collector.busy),
         ]
         if parameters.trace:
-            m.d.comb += [self.trace.valid.eq(push), self.trace.neurons.eq(bank.trace)]
+            m.d.comb += [self.trace.valid.eq(firing.push), self.trace.neurons.eq(bank.trace)]
         if parameters.pooling:
             m.submodules.pool = pool = Pool(parameters)
             with m.If(pooling):
@@ -240,7 +234,7 @@ class Core(Component):
                     pool.words.ready.eq(self.words.ready),
                 ]
             with m.If(pool.busy):
-                m.d.comb += self.busy.eq(1)
+                m.d.comb += working.eq(1)
             m.d.comb += [
                 pool.job.eq(job),
                 pool.begin.eq(start),
@@ -264,9 +258,11 @@ class Core(Component):
         staging = Signal(PART_BITS * max(parts.values()))
         complete, start, started = Signal(), Signal(), Signal()
         accepting = Signal(init=1)
-        target, address = Signal(Target), Signal(part.address.shape())
+        address = Signal(part.address.shape())
+        arrived = {target: Signal(name=f"arrived_{target.name.lower()}") for target in widths}
         m.d.comb += self.load.ready.eq(accepting)
         m.d.sync += [complete.eq(0), start.eq(0), started.eq(start)]
+        m.d.sync += [signal.eq(0) for signal in arrived.values()]
         with m.If(~(accepting | complete | start | started | self.busy)):
             m.d.sync += accepting.eq(1)
         with m.If(self.load.valid & self.load.ready):
@@ -275,7 +271,7 @@ class Core(Component):
             m.d.sync += [
                 staging.eq(Cat(staging, part.data)[PART_BITS:]),
                 complete.eq(part.last),
-                target.eq(part.target),
+                *(signal.eq(part.last & (part.target == target)) for target, signal in arrived.items()),
                 address.eq(part.address),
             ]
 
@@ -291,17 +287,17 @@ class Core(Component):
         }
         for of, write in tables.items():
             m.d.comb += [
-                write.enable.eq(complete & (target == of)),
+                write.enable.eq(arrived[of]),
                 write.address.eq(address),
                 write.data.eq(word(of)),
             ]
         bank_bits = address_bits(parameters.banks)
         m.d.comb += [
-            gather.store.enable.eq(complete & (target == Target.EVENTS)),
+            gather.store.enable.eq(arrived[Target.EVENTS]),
             gather.store.bank.eq(address[:bank_bits]),
             gather.store.address.eq(address[bank_bits:]),
             gather.store.data.eq(word(Target.EVENTS)),
         ]
-        with m.If(complete & (target == Target.JOB)):
+        with m.If(arrived[Target.JOB]):
             m.d.sync += [job.as_value().eq(word(Target.JOB)), start.eq(1)]
         return start

@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
-from amaranth.lib import fifo
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import enum, fifo
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.bank import HALVES
+from hdl.delay import later
 from hdl.neuron import Constant, Fire, beat_layout, latency, revisit
 from hdl.parameters import Parameters
 from hdl.sequencer import mark_layout
 from hdl.tables import CHUNK_BITS, COORDINATE_BITS, STEP_BITS, address_bits, job_layout
+
+
+class Sweep(enum.Enum, shape=3):  # type: ignore[call-arg]
+    """What a sweep is for."""
+
+    NONE = 0
+    STATIC = 1
+    INITIAL = 2
+    STEP = 3
+    ACCUMULATE = 4
+    CONSTANT = 5
+    SEND = 6
+
 
 Action: TypeAlias = tuple[str, dict[str, int]]
 """What is done to a tile, by the name of a port, and its fields."""
@@ -29,17 +43,24 @@ class Firing(Component):
     Ports:
         job: In, ``job_layout``.
         begin: In(1): a pulse: the constants of a block are there, tiles will follow.
-        idle: Out(1): all tiles of the block are done.
+        idle: Out(1), from two cycles after ``begin`` on: all tiles of the block are done, and their words chosen.
         marked, mark: In: a pass will leave sums; never more than ``HALVES`` ahead.
         filled: In(1): a pulse: they are all there.
         released: Out(1): a pulse: they are not needed any more.
         beat: Out, ``beat_layout``; place, half: Out.
         push: Out(1): ``Neuron.latency`` cycles after a beat that belongs to a train (also an empty one).
-        clear: Out(1): a new tile: the trains are empty.
-        emit: Out(1): a chunk of columns is complete; show: Out(1): membranes of ``place`` are ready. Both hold until
-            ``emitted``: In(1), a pulse.
-        row, group, index: Out: of the tile: its first row, its group; of the words: the chunk.
+        clear: Out(1): a pulse: a new train begins.
+        emit: Out(1): a pulse: a chunk of columns is complete, with the push of this cycle. show: Out(1): a pulse: the
+            membranes of ``place`` are there from the next cycle on.
+        sending: In(1), from the cycle after ``emit`` or ``show`` on: words are still to come. Meanwhile nothing is
+            pushed or cleared, and a ``place`` that is shown stays; but the next tile's sums are taken in.
+        row, group, index: Out, with ``emit`` or ``show``: of the tile: its first row, its group; of the words: the
+            chunk.
+
+    What the unit says comes ``ahead`` cycles after it has been decided.
     """
+
+    ahead = 2
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -61,7 +82,7 @@ class Firing(Component):
                 "clear": Out(1),
                 "emit": Out(1),
                 "show": Out(1),
-                "emitted": In(1),
+                "sending": In(1),
                 "row": Out(unsigned(COORDINATE_BITS - 1)),
                 "group": Out(unsigned(COORDINATE_BITS - 1)),
                 "index": Out(unsigned(CHUNK_BITS)),
@@ -135,54 +156,53 @@ class Firing(Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        parameters, job, beat = self.parameters, self.job, self.beat
-        places, columns = parameters.places, parameters.columns
+        parameters, job = self.parameters, self.job
+        columns = parameters.columns
 
         m.submodules.marks = marks = fifo.SyncFIFO(width=mark_layout().size, depth=HALVES)
         mark = Signal(mark_layout())
         full = Signal(range(HALVES + 1))
+        released, half = Signal(), Signal()
         m.d.comb += [
             marks.w_en.eq(self.marked),
             marks.w_data.eq(self.mark.as_value()),
             mark.as_value().eq(marks.r_data),
-            marks.r_en.eq(self.released),
+            marks.r_en.eq(released),
         ]
-        m.d.sync += full.eq(full + self.filled - self.released)
-        with m.If(self.released):
-            m.d.sync += self.half.eq(~self.half)
+        m.d.sync += [full.eq(full + self.filled - released), half.eq(half ^ released)]
 
+        sweep = Signal(Sweep)
         counter = Signal(range(max(self.span, self.latency + 2)))
-        sweeping, swept = Signal(), Signal()
-        pushing = Signal()
         column = Signal(range(max(columns, 2)))
         step = Signal(STEP_BITS)
-        again = Signal()
-        first = Signal()
+        again, first = Signal(), Signal()
+        clear, show, shown = Signal(), Signal(), Signal()
         tile_row, tile_column = Signal(COORDINATE_BITS - 1), Signal(COORDINATE_BITS - 1)
-        within = counter < places
-        m.d.comb += swept.eq(sweeping & (counter == self.span - 1))
-        with m.If(sweeping):
-            m.d.comb += [beat.valid.eq(within), self.place.eq(counter)]
+        # What is compared changes some cycles before it matters: its comparison waits in a register.
+        swept, ends_chunk, repeated, complete = Signal(), Signal(), Signal(), Signal()
+        rightmost, lowest, final = Signal.like(tile_column), Signal.like(tile_row), Signal.like(step)
+        ends_row, ends_map = Signal(), Signal()
+        m.d.sync += [
+            swept.eq((sweep != Sweep.NONE) & (counter == self.span - 2)),
+            ends_chunk.eq(column == columns - 1),
+            final.eq(job.repeats - 1),
+            repeated.eq(step == final),
+            complete.eq(step >= job.length),
+            rightmost.eq(job.tile_columns - 1),
+            lowest.eq(job.tile_rows - 1),
+            ends_row.eq(tile_column == rightmost),
+            ends_map.eq(tile_row == lowest),
+        ]
+        with m.If(sweep != Sweep.NONE):
             m.d.sync += counter.eq(Mux(swept, 0, counter + 1))
 
-        pushes: Any = pushing & within
-        for cycle in range(self.latency):
-            late = Signal(name=f"push_{cycle + 1}")
-            m.d.sync += late.eq(pushes)
-            pushes = late
-        m.d.comb += self.push.eq(pushes)
-
-        last_column = Signal()
-        m.d.comb += last_column.eq(column == columns - 1)
-        additional = Mux(job.static, Constant.STATIC, Constant.BIAS)
+        m.d.sync += self.idle.eq(0)
         with m.FSM():
             with m.State("idle"):
-                m.d.comb += self.idle.eq(1)
+                m.d.sync += [self.idle.eq(~self.sending), tile_row.eq(0), tile_column.eq(0), self.row.eq(0)]
                 with m.If(self.begin):
-                    m.d.sync += [tile_row.eq(0), tile_column.eq(0), self.row.eq(0)]
                     m.next = "tile"
             with m.State("tile"):
-                m.d.comb += self.clear.eq(1)
                 m.d.sync += [again.eq(0), first.eq(1), step.eq(0), column.eq(job.lead), self.index.eq(0)]
                 m.d.sync += self.group.eq(tile_column)
                 m.next = "wait"
@@ -194,19 +214,11 @@ class Firing(Component):
                 with m.Elif(first):
                     m.next = "initial"
                 with m.Else():
-                    m.next = "step"
+                    m.next = "train"
             with m.State("static"):
-                m.d.comb += [
-                    sweeping.eq(1),
-                    beat.mask.eq(~0),
-                    beat.double.eq(1),
-                    beat.keep.eq(~mark.first),
-                    beat.commit.eq(mark.last),
-                    beat.again.eq(again),
-                    beat.shifted.eq(mark.shifted),
-                ]
+                m.d.comb += sweep.eq(Sweep.STATIC)
                 with m.If(swept):
-                    m.d.comb += self.released.eq(1)
+                    m.d.comb += released.eq(1)
                     m.d.sync += again.eq(again | mark.last)
                     m.next = "settle"
                     with m.If(~mark.end):
@@ -217,67 +229,46 @@ class Firing(Component):
                 with m.If(~job.separated & ~job.readout):
                     m.next = "initial"
             with m.State("initial"):
-                m.d.comb += [sweeping.eq(1), beat.constant.eq(Constant.INITIAL), beat.recount.eq(1)]
+                m.d.comb += sweep.eq(Sweep.INITIAL)
                 with m.If(swept):
                     m.d.sync += first.eq(0)
-                    m.next = "step"
-            with m.State("step"):
-                charged = step < job.steps
-                m.d.comb += [
-                    sweeping.eq(1),
-                    pushing.eq(1),
-                    beat.valid.eq(within & (step < job.length)),
-                    beat.mask.eq(Mux(job.still, 0, 1 << column)),
-                    beat.keep.eq(1),
-                    beat.constant.eq(Mux(charged, additional, Constant.NONE)),
-                    beat.clamp.eq(1),
-                    beat.fire.eq(Fire.YES),
-                    beat.restart.eq(counter == 0),
-                ]
-                with m.If(swept):
-                    m.d.sync += [step.eq(step + 1), column.eq(column + 1)]
-                    with m.If(last_column):
-                        m.d.comb += self.released.eq(~job.still)
-                        m.d.sync += column.eq(0)
-                        m.next = "land"
+                    m.next = "train"
             with m.State("accumulate"):
-                m.d.comb += [
-                    sweeping.eq(1),
-                    beat.mask.eq(~0),
-                    beat.double.eq(job.double),
-                    beat.keep.eq(~mark.first),
-                ]
+                m.d.comb += sweep.eq(Sweep.ACCUMULATE)
                 with m.If(swept):
-                    m.d.comb += self.released.eq(1)
+                    m.d.comb += released.eq(1)
                     m.d.sync += first.eq(0)
                     m.next = "wait"
                     with m.If(mark.end):
                         m.next = "constant"
             with m.State("constant"):
-                m.d.comb += [sweeping.eq(1), beat.constant.eq(additional), beat.keep.eq(~first)]
+                m.d.comb += sweep.eq(Sweep.CONSTANT)
                 with m.If(swept):
                     m.d.sync += [first.eq(0), step.eq(step + 1)]
-                    with m.If(step == job.repeats - 1):
+                    with m.If(repeated):
                         m.d.sync += step.eq(0)
-                        m.next = "send"
+                        m.next = "train"
                         with m.If(job.readout):
                             m.next = "show"
-            with m.State("send"):
-                begins = step == 0
-                m.d.comb += [
-                    sweeping.eq(1),
-                    pushing.eq(1),
-                    beat.valid.eq(within & (step < job.steps)),
-                    beat.keep.eq(1),
-                    beat.constant.eq(Mux(begins, Constant.INITIAL, Constant.NONE)),
-                    beat.clamp.eq(1),
-                    beat.fire.eq(Fire.YES),
-                    beat.restart.eq(begins & (counter == 0)),
-                    beat.halve.eq(~begins & job.double & (counter == 0)),
-                ]
+            with m.State("train"), m.If(~self.sending):
+                # The words of the chunk before have left.
+                m.d.comb += clear.eq(step == 0)
+                m.next = "step"
+                with m.If(job.separated):
+                    m.next = "send"
+            with m.State("step"):
+                m.d.comb += sweep.eq(Sweep.STEP)
                 with m.If(swept):
                     m.d.sync += [step.eq(step + 1), column.eq(column + 1)]
-                    with m.If(last_column):
+                    with m.If(ends_chunk):
+                        m.d.comb += released.eq(~job.still)
+                        m.d.sync += column.eq(0)
+                        m.next = "land"
+            with m.State("send"):
+                m.d.comb += sweep.eq(Sweep.SEND)
+                with m.If(swept):
+                    m.d.sync += [step.eq(step + 1), column.eq(column + 1)]
+                    with m.If(ends_chunk):
                         m.d.sync += column.eq(0)
                         m.next = "land"
             with m.State("land"):
@@ -288,36 +279,99 @@ class Firing(Component):
                     m.next = "emit"
             with m.State("emit"):
                 m.d.comb += self.emit.eq(1)
-                with m.If(self.emitted):
-                    m.d.sync += self.index.eq(self.index + 1)
-                    with m.If(step >= job.length):
-                        m.next = "next"
-                    with m.Elif(job.separated):
-                        m.next = "send"
-                    with m.Elif(job.still):
-                        m.next = "step"
-                    with m.Else():
-                        m.next = "wait"
+                m.d.sync += self.index.eq(self.index + 1)
+                with m.If(complete):
+                    m.next = "next"
+                with m.Elif(job.separated | job.still):
+                    m.next = "train"
+                with m.Else():
+                    m.next = "wait"
             with m.State("show"):
+                m.d.comb += show.eq(1)
+                m.d.sync += shown.eq(0)
+                m.next = "shown"
+            with m.State("shown"):
                 # ``place`` holds while the membranes of its channels leave.
-                shown = Signal()
-                m.d.comb += [self.place.eq(counter), self.show.eq(shown)]
-                m.d.sync += shown.eq(1)
-                with m.If(self.emitted):
-                    m.d.sync += [counter.eq(counter + 1), shown.eq(0)]
-                    with m.If(counter == places - 1):
+                m.d.sync += shown.eq(shown | self.show)
+                with m.If(shown & ~self.sending):
+                    m.d.sync += counter.eq(counter + 1)
+                    m.next = "show"
+                    with m.If(counter == parameters.places - 1):
                         m.d.sync += counter.eq(0)
                         m.next = "next"
             with m.State("next"):
-                last_tile_column = tile_column == job.tile_columns - 1
                 m.d.sync += tile_column.eq(tile_column + 1)
                 m.next = "tile"
-                with m.If(last_tile_column):
+                with m.If(ends_row):
                     m.d.sync += [
                         tile_column.eq(0),
                         tile_row.eq(tile_row + 1),
                         self.row.eq(self.row + parameters.rows),
                     ]
-                    with m.If(tile_row == job.tile_rows - 1):
+                    with m.If(ends_map):
                         m.next = "idle"
+        self._beats(m, sweep, counter, step, column, mark, again, first)
+        m.d.comb += [
+            self.released.eq(later(m, released, 1, "released", self.ahead)),
+            self.half.eq(later(m, half, 1, "half", self.ahead)),
+            self.place.eq(later(m, counter, self.place.shape(), "place", self.ahead)),
+            self.clear.eq(later(m, clear, 1, "clear", self.ahead)),
+            self.show.eq(later(m, show, 1, "show", self.ahead)),
+        ]
         return m
+
+    def _beats(
+        self,
+        m: Module,
+        sweep: Signal,
+        counter: Signal,
+        step: Signal,
+        column: Signal,
+        mark: Any,
+        again: Signal,
+        first: Signal,
+    ) -> None:
+        """A sweep's beats: a register first, and one for what comes of it."""
+        job, beat = self.job, Signal(beat_layout(self.parameters))
+
+        def when(*kinds: Any) -> Any:
+            """Whether the sweep is of these kinds."""
+            return later(m, Cat(sweep == kind for kind in kinds).any(), 1, f"is_{kinds[0].name.lower()}_{len(kinds)}")
+
+        static, accumulates, moves, sends = (
+            when(kind) for kind in (Sweep.STATIC, Sweep.ACCUMULATE, Sweep.STEP, Sweep.SEND)
+        )
+        initial, constant, fires = when(Sweep.INITIAL), when(Sweep.CONSTANT), when(Sweep.STEP, Sweep.SEND)
+        within = later(m, (sweep != Sweep.NONE) & (counter < self.parameters.places), 1, "within")
+        starts = later(m, counter == 0, 1, "starts")
+        begins = later(m, step == 0, 1, "begins")
+        charged = later(m, step < job.steps, 1, "charged")
+        inside = later(m, step < job.length, 1, "inside")
+        columns = later(m, Mux(job.still, 0, 1 << column), beat.mask.shape(), "columns")
+        fresh = later(m, Mux(sweep == Sweep.CONSTANT, first, mark.first), 1, "fresh")
+        bits = {
+            name: later(m, bit, 1, name)
+            for name, bit in (("commits", mark.last), ("adds", again), ("shifts", mark.shifted))
+        }
+        m.d.comb += [
+            beat.valid.eq(within & Mux(moves, inside, ~sends | charged)),
+            beat.mask.eq(Mux(moves, columns, (static | accumulates).replicate(len(beat.mask)))),
+            beat.double.eq(static | (accumulates & job.double)),
+            beat.keep.eq(fires | ((static | accumulates | constant) & ~fresh)),
+            beat.clamp.eq(fires),
+            beat.fire.eq(Mux(fires, Fire.YES, Fire.NO)),
+            beat.restart.eq(starts & (moves | (sends & begins))),
+            beat.halve.eq(starts & sends & ~begins & job.double),
+            beat.commit.eq(static & bits["commits"]),
+            beat.again.eq(static & bits["adds"]),
+            beat.shifted.eq(static & bits["shifts"]),
+            beat.recount.eq(initial),
+        ]
+        additional = Mux(job.static, Constant.STATIC, Constant.BIAS)
+        with m.If(initial | (sends & begins)):
+            m.d.comb += beat.constant.eq(Constant.INITIAL)
+        with m.Elif(constant | (moves & charged)):
+            m.d.comb += beat.constant.eq(additional)
+        m.d.sync += self.beat.eq(beat)
+        push = later(m, fires & within, 1, "push_0")
+        m.d.comb += self.push.eq(later(m, push, 1, "push", self.latency))

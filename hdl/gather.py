@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amaranth.hdl import Array as Choice
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
-from amaranth.lib import data, fifo, memory, stream
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, fifo, stream
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.delay import carried, later
 from hdl.parameters import Parameters
+from hdl.ram import ram
 from hdl.sequencer import mark_layout, request_layout
 from hdl.tables import COORDINATE_BITS, address_bits
 
@@ -24,7 +26,7 @@ def window_layout(parameters: Parameters) -> data.StructLayout:
     Fields:
         marks, mark: as in the request.
         first, number, weights: of the fetch: its taps, and the input channel's first weight word.
-        single: there is one tap.
+        single: it takes one cycle: there is one tap, or the lanes have one pixel to be read out.
         events: R rows of the visible pixels of J ternary events; outside the map there are none.
         inside: for max-pools, R rows of a bit for each visible pixel: it lies inside the map.
     """
@@ -65,7 +67,7 @@ class Gather(Component):
         requests: In, stream of ``request_layout``: taken while there is room for what they find.
         windows: Out, stream of ``window_layout``: in the same order, without the silent ones.
         store: In, ``store_layout``: at any time.
-        keep: In(1): windows are kept even if they are silent. zeros: In(1): everything counts as inside the map.
+        keep: In(1): windows are kept even if they are silent: they are for the max-pool unit. zeros: In(1): everything counts as inside the map.
         dropped: Out(1): a silent window is dropped in this cycle.
 
     ``latency``: cycles from a request to its window, more if windows wait.
@@ -97,10 +99,10 @@ class Gather(Component):
             keep, zeros: as at the ports.
 
         Returns:
-            fields of ``window_layout``, of the end of a pass only ``marks`` and ``mark``; None: dropped.
+            fields of ``window_layout``, of the end of a pass only ``marks``, ``mark`` and ``single``; None: dropped.
         """
         if request["marks"]:
-            return {"marks": 1, "mark": request["mark"]}
+            return {"marks": 1, "mark": request["mark"], "single": int(self.parameters.pixels == 1 and not keep)}
         parameters = self.parameters
         bits = 2 * parameters.columns
         events, inside = [0] * parameters.rows, [0] * parameters.rows
@@ -133,17 +135,19 @@ class Gather(Component):
         request = self.requests.payload
 
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=window_layout(parameters).size, depth=DEPTH)
+        # ``ready`` is a register, and one request behind the credits.
         credits = Signal(range(DEPTH + 1), init=DEPTH)
-        accepted, taken = Signal(), Signal()
+        accepted, taken, ready = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.requests.ready.eq(credits != 0),
+            self.requests.ready.eq(ready),
             accepted.eq(self.requests.valid & self.requests.ready),
             self.windows.valid.eq(queue.r_rdy),
             self.windows.payload.eq(queue.r_data),
             taken.eq(self.windows.valid & self.windows.ready),
             queue.r_en.eq(self.windows.ready),
         ]
-        m.d.sync += credits.eq(credits - accepted + taken + self.dropped)
+        returned = later(m, Cat(taken, self.dropped), 2, "returned")
+        m.d.sync += [ready.eq(credits > 1), credits.eq(credits - accepted + returned[0] + returned[1])]
 
         # The rest of a request travels along, a register a stage.
         valid = [accepted]
@@ -156,6 +160,8 @@ class Gather(Component):
         # Stage 1: where each row lies, and which row and groups it is.
         address = [Signal(address_bits(parameters.event_words), name=f"address_{r}") for r in range(rows)]
         row = [Signal(signed(COORDINATE_BITS), name=f"row_{r}") for r in range(rows)]
+        in_order = [Signal.like(request.group, name=f"group_{k}") for k in range(banks)]
+        m.d.sync += [in_order[k].eq(request.group + k) for k in range(banks)]
         base, at_row = request.address, request.row
         for r in range(rows):
             m.d.sync += [address[r].eq(base), row[r].eq(at_row)]
@@ -169,17 +175,15 @@ class Gather(Component):
         for r in range(rows):
             m.d.sync += row_inside[r].eq((row[r] >= 0) & (row[r] < along[1].rows))
             for b in range(banks):
-                m.d.sync += word[r][b].eq(address[r] + (group >> turn_bits) + (b < group[:turn_bits]))
+                m.d.sync += word[r][b].eq(carried(address[r], group >> turn_bits, b < group[:turn_bits]))
         for k in range(banks):
-            m.d.sync += group_inside[k].eq((group + k >= 0) & (group + k < along[1].groups))
+            m.d.sync += group_inside[k].eq((in_order[k] >= 0) & (in_order[k] < along[1].groups))
 
         # Stage 3: the memories read; stage 4: their data in registers.
         found = [[Signal(group_bits, name=f"found_{r}_{b}") for b in range(banks)] for r in range(rows)]
         for r in range(rows):
             for b in range(banks):
-                m.submodules[f"events_{r}_{b}"] = events = memory.Memory(
-                    shape=unsigned(group_bits), depth=parameters.event_words, init=[]
-                )
+                m.submodules[f"events_{r}_{b}"] = events = ram(unsigned(group_bits), parameters.event_words)
                 read, write = events.read_port(), events.write_port()
                 m.d.comb += [
                     write.en.eq(self.store.enable & (self.store.bank == b)),
@@ -218,12 +222,16 @@ class Gather(Component):
             whole = Signal(data.StructLayout({"rows": rows, "groups": banks}))
             wholes = [Signal.like(whole, name=f"whole_{stage}") for stage in (5, 6, 7)]
             m.d.sync += [wholes[0].as_value().eq(inside[-1]), wholes[1].eq(wholes[0]), wholes[2].eq(wholes[1])]
-            edge = Signal(banks)
-            m.d.sync += edge.eq(Cat(along[6].group + k == along[6].groups - 1 for k in range(banks)))
+            edge, distance = Signal(banks), Signal(signed(COORDINATE_BITS + 1))
+            m.d.sync += [
+                distance.eq(along[5].groups - along[5].group),
+                edge.eq(Cat(distance == k + 1 for k in range(banks))),
+            ]
 
         # Into the queue.
         single = Signal()
-        m.d.sync += single.eq(along[6].number == 1)
+        at_once = ~self.keep if parameters.pixels == 1 else Const(0, 1)
+        m.d.sync += single.eq(Mux(along[6].marks, at_once, along[6].number == 1))
         payload = data.View(window_layout(parameters), Signal(window_layout(parameters).size, name="entry"))
         m.d.comb += [
             payload.marks.eq(along[7].marks),

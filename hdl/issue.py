@@ -7,12 +7,14 @@ from typing import Any
 
 from amaranth.hdl import Array as Choice
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, memory, stream
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.delay import later
 from hdl.gather import window_layout
 from hdl.parameters import Parameters
 from hdl.pool import Pool
+from hdl.ram import ram
 from hdl.sequencer import mark_layout
 from hdl.tables import address_bits, tap_layout, write_layout
 
@@ -46,6 +48,8 @@ def operation_layout(parameters: Parameters) -> data.StructLayout:
 class Issue(Component):
     """Runs through the taps of each window; at the end of a pass reads the lanes out.
 
+    For P cycles after a reset the lanes are cleared, whatever they held; windows must come later.
+
     Ports:
         windows: In, stream of ``window_layout``.
         operation: Out, ``operation_layout``: ``latency`` cycles after the tap was reached. No back-pressure.
@@ -53,8 +57,8 @@ class Issue(Component):
         mark: Out, ``mark_layout``.
         slot: Out: of a ``shift``: the pixel that comes out; ``filled``: Out(1): it is the last one.
         stored: Out(1): a ``shift`` reads the lanes out; without it, it only clears them.
-        clear: In(1): a pulse, before windows come: the lanes are cleared, whatever they held.
-        room: In(1): there is room for what a pass leaves; asked once for each.
+        room: In(1): there is room for what a pass leaves; asked once for each. From two cycles after a mark on it tells
+            whether there is room for another one, and does not go away but by one.
         pooling: In(1): windows are for the max-pool unit.
         write_tap, write_weights: In, ``write_layout``: the table and the memory; while no windows come.
         active: Out(1): a tap is reached in this cycle.
@@ -73,7 +77,6 @@ class Issue(Component):
                 "slot": Out(unsigned(address_bits(parameters.pixels))),
                 "filled": Out(1),
                 "stored": Out(1),
-                "clear": In(1),
                 "room": In(1),
                 "pooling": In(1),
                 "write_tap": In(write_layout(parameters.taps, tap_layout(parameters).size)),
@@ -132,10 +135,8 @@ class Issue(Component):
         m = Module()
         parameters = self.parameters
         rows, pixels, columns = parameters.rows, parameters.pixels, parameters.columns
-        m.submodules.taps = taps = memory.Memory(shape=tap_layout(parameters), depth=parameters.taps, init=[])
-        m.submodules.weights = weights = memory.Memory(
-            shape=data.ArrayLayout(signed(8), parameters.channels), depth=parameters.weight_words, init=[]
-        )
+        m.submodules.taps = taps = ram(tap_layout(parameters), parameters.taps)
+        m.submodules.weights = weights = ram(data.ArrayLayout(signed(8), parameters.channels), parameters.weight_words)
         read_tap, read_weights = taps.read_port(), weights.read_port()
         for port, write in ((taps.write_port(), self.write_tap), (weights.write_port(), self.write_weights)):
             m.d.comb += [port.en.eq(write.enable), port.addr.eq(write.address), port.data.eq(write.data)]
@@ -147,43 +148,38 @@ class Issue(Component):
         # Whether it is the last step is known a cycle ahead: it decides what the queue does next.
         begins, at_last = Signal(init=1), Signal()
         reading = Signal()
-        clearing = Signal(range(pixels + 1))
-        with m.If(self.clear):
-            m.d.sync += clearing.eq(pixels)
-        with m.Elif(clearing != 0):
-            m.d.sync += clearing.eq(clearing - 1)
-        with m.Elif(window.marks):
-            m.d.comb += [
-                reading.eq(self.windows.valid & (~begins | self.room)),
-                going.eq(reading),
-                last.eq(Mux(begins, ~self.pooling & (pixels == 1), at_last)),
-                self.marked.eq(reading & begins & ~self.pooling),
-            ]
-        with m.Else():
-            m.d.comb += [
-                going.eq(self.windows.valid),
-                last.eq(Mux(begins, window.single, at_last)),
-                self.active.eq(going),
-            ]
+        # After a reset the lanes hold anything; they are read out once.
+        uncleared = Signal(range(pixels + 1), init=pixels)
+        clearing = Signal()
+        m.d.comb += clearing.eq(uncleared != 0)
+        with m.If(clearing):
+            m.d.sync += uncleared.eq(uncleared - 1)
+        # Room does not go away but by a mark; it is asked for in the cycle before, and knows of a mark two cycles later.
+        room, told, told_before = Signal(), Signal(), Signal()
+        m.d.sync += [room.eq(self.room & ~told & ~told_before), told_before.eq(told)]
+        # When a window is single, no pass ends with it, but where there is only one pixel to be read out.
+        alone = window.single & (room | ~window.marks) if pixels == 1 else window.single
         m.d.comb += [
+            going.eq(self.windows.valid & (room | ~(window.marks & begins))),
+            told.eq(reading & begins),
+            reading.eq(going & window.marks),
+            last.eq(at_last | (begins & alone)),
+            self.marked.eq(told & ~self.pooling),
+            self.active.eq(going & ~window.marks),
             read_tap.addr.eq(window.first + index),
-            self.windows.ready.eq(going & last),
+            self.windows.ready.eq(last),
             self.mark.eq(window.mark),
         ]
         steps = Mux(window.marks, Mux(self.pooling, Pool.pause(parameters) + 1, pixels), window.number)
         with m.If(going):
-            m.d.sync += [index.eq(Mux(last, 0, index + 1)), begins.eq(last), at_last.eq(index + 2 == steps)]
+            m.d.sync += [index.eq(Mux(last, 0, index + 1)), begins.eq(last), at_last.eq(~last & (index + 2 == steps))]
 
         def late(value: Any, shape: Any, cycles: int, name: str) -> Any:
-            for cycle in range(cycles):
-                following = Signal(shape, name=f"{name}_{cycle + 1}")
-                m.d.sync += following.eq(value)
-                value = following
-            return value
+            return later(m, value, shape, name, cycles)
 
         operation = self.operation
         m.d.comb += [
-            operation.shift.eq(late((reading & ~self.pooling) | (clearing != 0), 1, self.latency, "shift")),
+            operation.shift.eq(late((reading & ~self.pooling) | clearing, 1, self.latency, "shift")),
             self.stored.eq(late(reading & ~self.pooling, 1, self.latency, "stored")),
             self.slot.eq(late(pixels - 1 - index, self.slot.shape(), self.latency, "slot")),
             self.filled.eq(late(reading & ~self.pooling & last, 1, self.latency, "filled")),
@@ -200,7 +196,8 @@ class Issue(Component):
         for channel in range(parameters.channels):
             weight = late(read_weights.data[channel], signed(8), 1, f"weight_{channel}")
             if parameters.weight_planes == 2:
-                weight = Mux(high, weight << 8, weight)
+                # By gates: synthesis makes a choice of 0 the reset of a register, and resets are slow.
+                weight = Cat(weight.as_unsigned() & (~high).replicate(8), Mux(high, weight[:], weight[7].replicate(8)))
             m.d.sync += operation.weights[channel].eq(weight)
 
         # Events. Cycles 2 to 4: the shifter; each stage keeps what the next ones can still reach. 5: a register.

@@ -7,6 +7,7 @@ turn. One beat is one neuron in one time-step (or one part of an accumulation).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from amaranth.hdl import Array as Choice
@@ -14,7 +15,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, enum
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.delay import carried, later
 from hdl.parameters import SHIFT_BITS, THRESHOLD_BITS, Parameters
+from hdl.register import Register
 
 
 class Constant(enum.Enum, shape=2):  # type: ignore[call-arg]
@@ -141,9 +144,15 @@ def revisit(parameters: Parameters) -> int:
     return latency(parameters) + 1
 
 
-def _carried(one: Any, other: Any, carry: Any) -> Any:
-    """``one + other + carry`` in a single chain of adders: the carry goes in below the least significant bit."""
-    return (Cat(Const(1, 1), one).as_signed() + Cat(carry, other).as_signed()) >> 1
+def _if(condition: Any, value: Any) -> Any:
+    """``value`` or 0, by gates: synthesis makes a choice of 0 the reset of a register, and resets are slow."""
+    found = value.as_unsigned() & condition.replicate(len(value))
+    return found.as_signed() if value.shape().signed else found
+
+
+def _less(one: Any, other: Any) -> Any:
+    """``one < other``, by the sign of a difference: a carry that leaves its chain takes longer."""
+    return (one - other)[-1]
 
 
 class Neuron(Component):
@@ -197,24 +206,24 @@ class Neuron(Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         width, membrane = self.parameters.state_bits, self.parameters.membrane_bits
-        beats = [self.beat]
-        for cycle in range(1, self.latency + 2):
+        # The first register is the neuron's own: those of all neurons are equal, and synthesis would make them one.
+        m.submodules.beat = first = Register(len(self.beat.as_value()), self.parameters.device)
+        m.d.comb += first.d.eq(self.beat.as_value())
+        beats = [self.beat, data.View(self.beat.shape(), first.q)]
+        for cycle in range(2, self.latency + 2):
             beats.append(Signal(self.beat.shape(), name=f"beat_{cycle}"))
             m.d.sync += beats[cycle].eq(beats[cycle - 1])
 
-        def register(value: Any, shape: Any, name: str) -> Signal:
-            result = Signal(shape, name=name)
-            m.d.sync += result.eq(value)
-            return result
+        register = partial(later, m)
 
         # Cycle 1 on: columns two by two; what else is added waits.
-        parts: list[Any] = [Mux(beats[1].mask[j], self.sums[j], 0) for j in range(self.parameters.columns)]
-        start: Any = Mux(beats[1].keep, self.state.membrane, 0)
+        parts: list[Any] = [_if(beats[1].mask[j], self.sums[j]) for j in range(self.parameters.columns)]
+        start: Any = _if(beats[1].keep, self.state.membrane)
         start = Mux(beats[1].double, start << self.parameters.columns, start)
         constant: Any = Choice([0, self.constants.bias, self.static, self.constants.initial])[
             beats[1].constant.as_value()
         ]
-        static, count = self.static, Mux(beats[1].recount, 0, self.state.count)
+        static, count = self.static, _if(~beats[1].recount, self.state.count)
         for level in range(1, self.combining + 1):
             weight = 1 << (level - 1)  # of the earlier one of two, as a power of two
             pairs = zip(parts[::2], parts[1::2], strict=True) if len(parts) > 1 else ((0, parts[0]),)
@@ -233,7 +242,10 @@ class Neuron(Component):
         start = register(start, signed(width), "start_last")
         total = register(start + current, signed(width + 1), "total")
         flow = register(current, signed(width), "flow")
-        # Clamp, and have the thresholds of this beat ready for the next cycle.
+        for level in range(2):
+            count = register(count, signed(self.parameters.count_bits), f"count_late_{level}")
+            static = register(static, signed(width), f"static_late_{level}")
+        # Clamp, and have the thresholds of this beat ready for the next cycle, and what the net count allows.
         at += 2
         fits = Signal()
         top = total[membrane - 1 :]
@@ -246,17 +258,20 @@ class Neuron(Component):
             m.d.sync += [up.eq(self.constants.up), down.eq(self.constants.down)]
         with m.Elif(beats[at].valid & beats[at].halve):
             m.d.sync += [up.eq(up >> 1), down.eq(self.constants.threshold - (up >> 1))]
-        for level in range(3):
-            count = register(count, signed(self.parameters.count_bits), f"count_late_{level}")
-            static = register(static, signed(width), f"static_late_{level}")
-        # Compare.
+        settings = self.settings
+        fires = beats[at].fire == Fire.YES
+        rises = register(fires & (~settings.capped | _less(count, settings.high)), 1, "rises")
+        falls = register(fires & settings.negative & (~settings.gated | _less(settings.low, count)), 1, "falls")
+        count = register(count, signed(self.parameters.count_bits), "count_late_2")
+        static = register(static, signed(width), "static_late_2")
+        # Compare; whatever is left if there is a spike comes with it.
         at += 1
-        settings, fire = self.settings, beats[at].fire == Fire.YES
-        above = (before >= up) & (~settings.capped | (count < settings.high))
-        below = (before < down) & settings.negative & (~settings.gated | (count > settings.low))
-        positive = register(fire & above, 1, "positive")
-        negative = register(fire & ~above & below, 1, "negative")
-        step, charged = register(up, signed(width), "step"), register(before, signed(width), "charged")
+        reduced = before - up
+        above, below = ~reduced[-1], _less(before, down)
+        positive = register(rises & above, 1, "positive")
+        negative = register(falls & below & ~(rises & above), 1, "negative")
+        unspent, spent = register(before, signed(width), "unspent"), register(reduced, signed(width), "spent")
+        repaid = register(before + up, signed(width), "repaid")
         count = register(count, signed(self.parameters.count_bits), "count_last")
         # Reset.
         at += 1
@@ -265,18 +280,18 @@ class Neuron(Component):
             self.fired.eq(beats[at].valid & (beats[at].fire == Fire.YES)),
             self.spike.eq(Cat(positive | negative, negative)),
             self.stored.eq(beats[at].valid),
-            self.after.membrane.eq(_carried(charged, Mux(positive, ~step, Mux(negative, step, 0)), positive)),
+            self.after.membrane.eq(Mux(positive, spent, Mux(negative, repaid, unspent))),
             self.after.count.eq(count + positive - negative),
         ]
         # The rounding shift runs beside the firing: coarse, fine, then the sum; one bit more keeps the half.
         doubled = Cat(Const(0, 1), total[:width]).as_signed()
-        amount = Mux(beats[at - 2].shifted, self.constants.shift, 0)[:SHIFT_BITS]
+        amount = register(_if(beats[at - 3].shifted, self.constants.shift), SHIFT_BITS, "amount")
         coarse = register(doubled >> Cat(Const(0, 2), amount[2:]), signed(width + 1), "coarse")
         fine_amount = register(amount[:2], 2, "fine_amount")
         fine = register(coarse >> fine_amount, signed(width + 1), "fine")
         static = register(static, signed(width), "static_last")
         base = Mux(beats[at].again, static, self.constants.bias)
-        committed = register(_carried(base, fine[1:].as_signed(), fine[0]), signed(width), "committed_current")
+        committed = register(carried(base, fine[1:].as_signed(), fine[0]), signed(width), "committed_current")
         m.d.comb += [
             self.committed.eq(beats[at + 1].valid & beats[at + 1].commit),
             self.current.eq(committed),
@@ -287,7 +302,7 @@ class Neuron(Component):
             saturated = register(register(~fits, 1, "saturated_before"), 1, "saturated_last")
             m.d.comb += [
                 self.trace.current.eq(flow),
-                self.trace.before.eq(charged),
+                self.trace.before.eq(unspent),
                 self.trace.spike.eq(self.spike),
                 self.trace.membrane.eq(self.after.membrane),
                 self.trace.count.eq(self.after.count),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from amaranth.hdl import Array as Choice
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, memory, stream
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.collector import word_layout
+from hdl.delay import later
 from hdl.parameters import Parameters
+from hdl.ram import ram
 from hdl.sequencer import mark_layout
 from hdl.tables import COUNT_BITS, address_bits, job_layout
 
@@ -54,7 +57,7 @@ class Pool(Component):
     @staticmethod
     def pause(parameters: Parameters) -> int:
         """Cycles without operations that a pass's end needs, for the sums to be where the next chunk looks."""
-        return parameters.columns + 4
+        return parameters.columns + 5
 
     def model(self, cells: Sequence[Sequence[int] | None], double: bool) -> list[int]:
         """One pixel in plain integers: the events sent, for the events of each cell (None: ignored)."""
@@ -78,7 +81,7 @@ class Pool(Component):
         number = signed(width)
 
         # Cells: their sums so far are read when they come, and written when the last column has been added.
-        m.submodules.sums = sums = memory.Memory(shape=data.ArrayLayout(number, places), depth=parameters.taps, init=[])
+        m.submodules.sums = sums = ram(data.ArrayLayout(number, places), parameters.taps)
         read, write = sums.read_port(), sums.write_port()
         cell, fresh = Signal(address_bits(parameters.taps)), Signal()
         m.d.comb += read.addr.eq(cell)
@@ -87,10 +90,7 @@ class Pool(Component):
         with m.If(self.ends | self.begin):
             m.d.sync += cell.eq(0)
 
-        def late(value: Any, shape: Any, name: str) -> Signal:
-            result = Signal(shape, name=name)
-            m.d.sync += result.eq(value)
-            return result
+        late = partial(later, m)
 
         # What leaves the memory goes into a register before anything else.
         shape = unsigned(places * columns)
@@ -134,11 +134,24 @@ class Pool(Component):
         mark = Signal(mark_layout())
         held = [Signal(number, name=f"held_{place}") for place in range(places)]
         word = Signal(data.ArrayLayout(unsigned(parameters.word_bits), rows))
-        left = Signal(range(rows + 1))
+        left, sent = Signal(range(rows + 1)), Signal()
         channel = Signal(COUNT_BITS)
         tile_row, tile_column = Signal.like(job.tile_rows), Signal.like(job.tile_columns)
         row, chunk = Signal.like(job.rows), Signal(6)
-        m.d.comb += self.room.eq((left == 0) & (ending == 0))
+        # What is compared changes some cycles before it matters: its comparison waits in a register.
+        rightmost, lowest, deepest = Signal.like(tile_column), Signal.like(tile_row), Signal.like(channel)
+        ends_row, ends_map, ends_channel, ends_job, within = Signal(), Signal(), Signal(), Signal(), Signal(rows)
+        m.d.sync += [
+            rightmost.eq(job.tile_columns - 1),
+            lowest.eq(job.tile_rows - 1),
+            deepest.eq(job.channels - 1),
+            ends_row.eq(tile_column == rightmost),
+            ends_map.eq(tile_row == lowest),
+            ends_channel.eq(ends_row & ends_map),
+            ends_job.eq(channel == deepest),
+            within.eq(Cat(row + r < job.rows for r in range(rows))),
+            self.room.eq((left == 0) & (ending == 0) & ~self.ends),
+        ]
         with m.If(self.begin):
             m.d.sync += self.busy.eq(job.pooling)
             m.d.sync += [fresh.eq(1), channel.eq(0)]
@@ -146,41 +159,41 @@ class Pool(Component):
             m.d.sync += [ending.eq(columns + 3), mark.eq(self.mark)]
         with m.Elif(ending != 0):
             m.d.sync += ending.eq(ending - 1)
-        with m.If(ending == 1):
-            final = tile_column == job.tile_columns - 1
+        m.d.sync += emptied.eq(ending == 2)
+        with m.If(emptied):
             for place in range(places):
                 before: Any = Mux(mark.first, 0, held[place])
                 for j in range(columns):
                     now = largest[place][j]
                     gain = Signal(signed(2), name=f"gain_{place}_{j}")
                     m.d.comb += gain.eq(now - Mux(job.double, before << 1, before))
-                    exists = ~final | job.last[place % pixels]
+                    exists = ~ends_row | job.last[place % pixels]
                     at = 2 * ((place % pixels) * columns + j)
                     m.d.sync += word[place // pixels][at : at + 2].eq(Cat(gain[0] & exists, gain[1] & exists))
                     before = now
                 m.d.sync += held[place].eq(before)
-            m.d.comb += emptied.eq(1)
             m.d.sync += [left.eq(rows), fresh.eq(mark.last)]
         payload = self.words.payload
-        at_row = rows - left
+        at_row = (rows - left)[: max((rows - 1).bit_length(), 1)]
         m.d.comb += [
             payload.channel.eq(channel),
             payload.row.eq(row + at_row),
             payload.group.eq(tile_column),
             payload.index.eq(chunk),
             payload.data.eq(Choice([word[r] for r in range(rows)])[at_row]),
-            self.words.valid.eq((left != 0) & (row + at_row < job.rows)),
+            self.words.valid.eq((left != 0) & within.bit_select(at_row, 1)),
         ]
+        m.d.sync += sent.eq(0)
         with m.If((left != 0) & (self.words.ready | ~self.words.valid)):
-            m.d.sync += left.eq(left - 1)
-            with m.If(left == 1):
-                m.d.sync += chunk.eq(chunk + 1)
-                with m.If(mark.end):
-                    m.d.sync += [chunk.eq(0), tile_column.eq(tile_column + 1)]
-                    with m.If(tile_column == job.tile_columns - 1):
-                        m.d.sync += [tile_column.eq(0), tile_row.eq(tile_row + 1), row.eq(row + rows)]
-                        with m.If(tile_row == job.tile_rows - 1):
-                            m.d.sync += [tile_row.eq(0), row.eq(0), channel.eq(channel + 1)]
-                            with m.If(channel == job.channels - 1):
-                                m.d.sync += self.busy.eq(0)
+            m.d.sync += [left.eq(left - 1), sent.eq(left == 1)]
+        with m.If(sent):
+            m.d.sync += chunk.eq(chunk + 1)
+            with m.If(mark.end):
+                m.d.sync += [chunk.eq(0), tile_column.eq(tile_column + 1)]
+                with m.If(ends_row):
+                    m.d.sync += [tile_column.eq(0), tile_row.eq(tile_row + 1), row.eq(row + rows)]
+                with m.If(ends_channel):
+                    m.d.sync += [tile_row.eq(0), row.eq(0), channel.eq(channel + 1)]
+                    with m.If(ends_job):
+                        m.d.sync += self.busy.eq(0)
         return m

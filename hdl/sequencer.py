@@ -7,10 +7,11 @@ from itertools import product
 from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, memory, stream
+from amaranth.lib import data, fifo, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.parameters import Parameters
+from hdl.ram import ram
 from hdl.tables import (
     CHUNK_BITS,
     COORDINATE_BITS,
@@ -21,6 +22,12 @@ from hdl.tables import (
     segment_layout,
     write_layout,
 )
+
+
+QUEUE = 8
+"""Requests that may wait to be taken."""
+IN_FLIGHT = 4
+"""Requests that are still made when there is no room for more."""
 
 
 def mark_layout() -> data.StructLayout:
@@ -79,7 +86,7 @@ class Sequencer(Component):
         requests: Out, stream of ``request_layout``: one a cycle while inside a segment.
         write_segment, write_fetch: In, ``write_layout``: the tables; while not busy.
 
-    The first request comes 7 cycles after ``ready``. Between two segments there are 5 cycles without a request, and 7
+    The first request comes 10 cycles after ``ready``. Between two segments there are 6 cycles without a request, and 8
     after the end of a block, if requests are taken and ``ready`` is there at once.
     """
 
@@ -158,12 +165,8 @@ class Sequencer(Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         parameters, job = self.parameters, self.job
-        m.submodules.segments = segments = memory.Memory(
-            shape=segment_layout(parameters), depth=parameters.segments, init=[]
-        )
-        m.submodules.fetches = fetches = memory.Memory(
-            shape=fetch_layout(parameters), depth=parameters.fetches, init=[]
-        )
+        m.submodules.segments = segments = ram(segment_layout(parameters), parameters.segments)
+        m.submodules.fetches = fetches = ram(fetch_layout(parameters), parameters.fetches)
         read_segment, read_fetch = segments.read_port(), fetches.read_port()
         for port, write in ((segments.write_port(), self.write_segment), (fetches.write_port(), self.write_fetch)):
             m.d.comb += [port.en.eq(write.enable), port.addr.eq(write.address), port.data.eq(write.data)]
@@ -177,28 +180,39 @@ class Sequencer(Component):
         chunk = Signal(CHUNK_BITS)
         segment = Signal(segment_layout(parameters))
         row, group = Signal(signed(COORDINATE_BITS)), Signal(signed(COORDINATE_BITS))
-        down, over = Signal(event), Signal(event)
+        down, over, offset, origin = Signal(event), Signal(event), Signal(event), Signal(event)
+        # What is compared changes some cycles before it matters: its comparison waits in a register.
+        rightmost, lowest, final = Signal.like(tile_column), Signal.like(tile_row), Signal.like(chunk)
+        ends_row, ends_map, ends_block, ends_pass = Signal(), Signal(), Signal(), Signal()
+        lone_fetch, last_fetch, last_input = Signal(), Signal(), Signal()
+        m.d.sync += [
+            rightmost.eq(job.tile_columns - 1),
+            lowest.eq(job.tile_rows - 1),
+            final.eq(segment.chunks - 1),
+            ends_row.eq(tile_column == rightmost),
+            ends_map.eq(tile_row == lowest),
+            ends_block.eq(ends_row & ends_map),
+            ends_pass.eq(chunk == final),
+            lone_fetch.eq(segment.number == 1),
+        ]
         inputs, number = Signal(COUNT_BITS), Signal(address_bits(parameters.fetches))
         channel = Signal(event)
         plane, weights = Signal(event), Signal(address_bits(parameters.weight_words))
         m.d.comb += [read_segment.addr.eq(pointer), self.busy.eq(1)]
 
-        # A fetch's entry arrives a cycle after its address, and goes into a register. The request is made from that,
-        # and from the segment, which stays until all its requests have gone.
-        waiting, offered = Signal(), Signal()
+        # A fetch's entry arrives a cycle after its address, and goes into a register; the request is made from that, and
+        # from the segment, which stays until all its requests have been made. They queue: so that nothing in here has
+        # to be held up at once, only ``room`` a cycle late.
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=request_layout(parameters).size, depth=QUEUE)
+        waiting, made = Signal(), Signal()
         asking = data.StructLayout(
             {"plane": plane.shape(), "weights": weights.shape(), "marks": 1, "mark": mark_layout()}
         )
         asked, asks = Signal(asking), Signal(asking)
         fetch = Signal(fetch_layout(parameters))
-        free = Signal()
-        request = self.requests.payload
-        moves = Signal()
+        room = Signal()
+        request = Signal(request_layout(parameters))
         m.d.comb += [
-            moves.eq(~offered | self.requests.ready),
-            free.eq(~waiting | moves),
-            self.requests.valid.eq(offered),
-            read_fetch.en.eq(free),
             request.marks.eq(asks.marks),
             request.mark.eq(asks.mark),
             request.address.eq(asks.plane + fetch.offset),
@@ -213,22 +227,35 @@ class Sequencer(Component):
             request.first.eq(fetch.first),
             request.number.eq(fetch.number),
             request.weights.eq(asks.weights),
+            queue.w_data.eq(request.as_value()),
+            queue.w_en.eq(made),
+            self.requests.payload.as_value().eq(queue.r_data),
+            self.requests.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.requests.ready),
         ]
-        with m.If(moves):
-            m.d.sync += [offered.eq(waiting), waiting.eq(0), asks.eq(asked), fetch.eq(read_fetch.data)]
+        m.d.sync += [
+            waiting.eq(0),
+            made.eq(waiting),
+            asks.eq(asked),
+            fetch.eq(read_fetch.data),
+            room.eq(queue.level <= QUEUE - IN_FLIGHT),
+        ]
 
+        # Two states are known beforehand: much follows from them.
+        running, closing, steps, closes = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [steps.eq(running & room), closes.eq(closing & room)]
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.busy.eq(0)
+                m.d.sync += [
+                    blocks.eq(job.blocks - 1),
+                    pointer.eq(job.segments),
+                    tile_row.eq(0),
+                    tile_column.eq(0),
+                    chunk.eq(0),
+                    channel.eq(0),
+                ]
                 with m.If(self.start):
-                    m.d.sync += [
-                        blocks.eq(job.blocks - 1),
-                        pointer.eq(job.segments),
-                        tile_row.eq(0),
-                        tile_column.eq(0),
-                        chunk.eq(0),
-                        channel.eq(0),
-                    ]
                     m.next = "block"
             with m.State("block"):
                 m.d.comb += self.block.eq(1)
@@ -238,7 +265,7 @@ class Sequencer(Component):
                 m.next = "read"
             with m.State("read"):
                 m.next = "take"
-            with m.State("take"), m.If(~waiting & ~offered):
+            with m.State("take"), m.If(~waiting & ~made):
                 m.d.sync += segment.eq(read_segment.data)
                 m.next = "multiply"
             with m.State("multiply"):
@@ -249,72 +276,78 @@ class Sequencer(Component):
                     group.eq(tile_column * segment.tile_groups),
                     weights.eq(segment.weights),
                 ]
+                m.next = "offset"
+            with m.State("offset"):
+                m.d.sync += [offset.eq(down + over), origin.eq(segment.events + channel)]
                 m.next = "add"
             with m.State("add"):
                 m.d.sync += [
-                    plane.eq(segment.events + down + over + channel),
+                    plane.eq(origin + offset),
                     read_fetch.addr.eq(segment.first),
                     inputs.eq(segment.inputs - 1),
                     number.eq(segment.number - 1),
+                    last_input.eq(segment.inputs == 1),
+                    last_fetch.eq(lone_fetch),
+                    running.eq(1),
                 ]
                 m.next = "run"
-            with m.State("run"), m.If(free):
-                m.d.sync += [waiting.eq(1), asked.marks.eq(0), asked.plane.eq(plane), asked.weights.eq(weights)]
-                with m.If(number != 0):
-                    m.d.sync += [number.eq(number - 1), read_fetch.addr.eq(read_fetch.addr + 1)]
-                with m.Else():
-                    m.d.sync += [
-                        number.eq(segment.number - 1),
-                        read_fetch.addr.eq(segment.first),
-                        inputs.eq(inputs - 1),
-                        plane.eq(plane + segment.plane),
-                        weights.eq(weights + segment.advance),
-                    ]
-                    with m.If(inputs == 0):
-                        m.next = "next"
-            with m.State("next"):
-                last_chunk = Signal()
-                m.d.comb += last_chunk.eq(chunk == segment.chunks - 1)
-                with m.If(free):
-                    m.next = "read"
-                    m.d.sync += pointer.eq(pointer + 1)
-                    with m.If(segment.last):
-                        m.d.sync += [
-                            waiting.eq(1),
-                            asked.marks.eq(1),
-                            asked.mark.static.eq(segment.static),
-                            asked.mark.shifted.eq(segment.shifted),
-                            asked.mark.first.eq(chunk == 0),
-                            asked.mark.last.eq(last_chunk),
-                            asked.mark.end.eq(last_chunk & segment.end),
-                            chunk.eq(Mux(last_chunk, 0, chunk + 1)),
-                        ]
-                        with m.If(~last_chunk):
-                            m.d.sync += pointer.eq(pass_first)
-                        with m.Else():
-                            m.d.sync += pass_first.eq(pointer + 1)
-                            with m.If(segment.end):
-                                m.next = "tile"
+            with m.State("run"), m.If(steps & last_fetch & last_input):
+                m.next = "next"
+            with m.State("next"), m.If(closes):
+                m.next = "read"
+                with m.If(segment.last & ends_pass & segment.end):
+                    m.next = "tile"
             with m.State("tile"):
                 # The mark still shows this segment; nothing of it changes before the next ``take``.
-                last_column, last_row = Signal(), Signal()
-                m.d.comb += [
-                    last_column.eq(tile_column == job.tile_columns - 1),
-                    last_row.eq(tile_row == job.tile_rows - 1),
-                ]
-                m.d.sync += tile_column.eq(Mux(last_column, 0, tile_column + 1))
-                with m.If(last_column):
-                    m.d.sync += tile_row.eq(Mux(last_row, 0, tile_row + 1))
+                m.d.sync += tile_column.eq(Mux(ends_row, 0, tile_column + 1))
+                with m.If(ends_row):
+                    m.d.sync += tile_row.eq(Mux(ends_map, 0, tile_row + 1))
                 m.next = "read"
-                with m.If(last_column & last_row):
+                with m.If(ends_block):
                     m.d.sync += blocks.eq(blocks - 1)
                     m.next = "block"
                     with m.If(blocks == 0):
                         m.next = "finish"
-                with m.If(~(last_column & last_row) | job.pooling):
+                with m.If(~ends_block | job.pooling):
                     m.d.sync += [pointer.eq(block_first), pass_first.eq(block_first)]
-                with m.If(last_column & last_row & job.pooling):
+                with m.If(ends_block & job.pooling):
                     m.d.sync += channel.eq(channel + segment.plane)
-            with m.State("finish"), m.If(~waiting & ~offered):
+            with m.State("finish"), m.If(~waiting & ~made & (queue.level == 0)):
                 m.next = "idle"
+
+        with m.If(steps):
+            m.d.sync += [
+                *(waiting.eq(1), asked.marks.eq(0), asked.plane.eq(plane), asked.weights.eq(weights)),
+                number.eq(number - 1),
+                read_fetch.addr.eq(read_fetch.addr + 1),
+                last_fetch.eq(number == 1),
+            ]
+            with m.If(last_fetch):
+                m.d.sync += [
+                    number.eq(segment.number - 1),
+                    read_fetch.addr.eq(segment.first),
+                    last_fetch.eq(lone_fetch),
+                    inputs.eq(inputs - 1),
+                    last_input.eq(inputs == 1),
+                    plane.eq(plane + segment.plane),
+                    weights.eq(weights + segment.advance),
+                ]
+                with m.If(last_input):
+                    m.d.sync += [running.eq(0), closing.eq(1)]
+        with m.If(closes):
+            m.d.sync += [closing.eq(0), pointer.eq(pointer + 1)]
+            with m.If(segment.last):
+                m.d.sync += [
+                    waiting.eq(1),
+                    asked.marks.eq(1),
+                    asked.mark.static.eq(segment.static),
+                    asked.mark.shifted.eq(segment.shifted),
+                    asked.mark.first.eq(chunk == 0),
+                    asked.mark.last.eq(ends_pass),
+                    asked.mark.end.eq(ends_pass & segment.end),
+                    chunk.eq(chunk + 1),
+                    pointer.eq(pass_first),
+                ]
+                with m.If(ends_pass):
+                    m.d.sync += [chunk.eq(0), pointer.eq(pointer + 1), pass_first.eq(pointer + 1)]
         return m

@@ -60,6 +60,7 @@ class Bench:
         self.firing, self.job, self.blocks, self.stalls = firing, job, blocks, stalls
         self.marks = marks_of(job, firing.parameters.columns)
         self.told = self.filled = self.released = 0
+        self.shown: int | None = None
         self.actions: list[tuple[int, str, dict[str, int]]] = []
 
     async def begin(self, context: Any) -> None:
@@ -71,6 +72,7 @@ class Bench:
             context.set(self.firing.begin, 1)
             await context.tick()
             context.set(self.firing.begin, 0)
+            await context.tick()
             await context.tick().until(self.firing.idle)
         for _ in range(self.firing.latency + 2):
             await context.tick()
@@ -94,17 +96,34 @@ class Bench:
             self.filled += 1
 
     async def take(self, context: Any) -> None:
-        """Take words some cycles after they are offered."""
+        """Words take some cycles after each pulse."""
         firing, random = self.firing, Random(2)
         while True:
-            offered = context.get(firing.emit) or context.get(firing.show)
-            context.set(firing.emitted, offered and random.random() >= self.stalls)
-            await context.tick()
+            _, _, asked = await context.tick().sample(firing.emit | firing.show)
+            if not asked:
+                continue
+            context.set(firing.sending, 1)
+            for _ in range(random.randint(1, int(1 + 60 * self.stalls))):
+                await context.tick()
+            context.set(firing.sending, 0)
 
     async def watch(self, context: Any) -> None:
         """Sums are only used while they are there, from the half that was filled."""
         firing, cycle = self.firing, 0
-        names = ("beat", "place", "half", "push", "released", "clear", "emitted", "emit", "row", "group", "index")
+        names = (
+            "beat",
+            "place",
+            "half",
+            "push",
+            "released",
+            "clear",
+            "emit",
+            "show",
+            "sending",
+            "row",
+            "group",
+            "index",
+        )
         while True:
             _, _, *values = await context.tick().sample(*(getattr(firing, name) for name in names))
             now = dict(zip(names, values, strict=True))
@@ -115,12 +134,17 @@ class Bench:
                 fields |= {"constant": Constant(beat.constant).value, "fire": beat.fire.value}
                 self.actions.append((cycle, "beat", place | {name: each for name, each in fields.items() if each}))
                 assert not beat.mask or (now["half"] == self.released % 2 and self.filled > self.released)
-            if now["emitted"]:
-                more = {"index": now["index"]} if now["emit"] else place
-                self.actions.append((cycle, "emit" if now["emit"] else "show", tile | more))
             for name in ("push", "clear", "released"):
                 if now[name]:
                     self.actions.append((cycle, name, {}))
+                    assert name == "released" or not now["sending"]
+            for name, more in (("emit", {"index": now["index"]}), ("show", place)):
+                if now[name]:
+                    self.actions.append((cycle, name, tile | more))
+                    assert not now["sending"]
+            if self.shown is not None and now["sending"]:
+                assert now["place"] == self.shown
+            self.shown = now["place"] if now["show"] or (now["sending"] and self.shown is not None) else None
             self.released += now["released"]
             cycle += 1
 
@@ -140,18 +164,21 @@ def test_tiles_of_every_schedule(schedule: str, size: dict[str, int], stalls: fl
     expected: list[Action] = []
     for _, y, x in product(range(blocks), range(2), range(2)):
         tile = {"row": y * firing.parameters.rows, "group": x}
-        expected.append(("clear", {}))
+        if not job["readout"]:
+            expected.append(("clear", {}))
         for name, fields in firing.model(job, bench.marks):
             expected.append((name, fields | (tile if name in ("emit", "show") else {})))
     found = [action[1:] for action in bench.actions]
-    assert without(found, "push") == without(expected, "push")
-    # Pushes are late, but they are all there when a chunk is sent.
-    assert without(found, "beat", "released") == without(expected, "beat", "released")
+    # Pushes are late, but they are all there when a chunk is sent; the next tile begins before that.
+    assert only(found, "beat", "released") == only(expected, "beat", "released")
+    assert only(found, "push", "clear", "emit", "show") == only(expected, "push", "clear", "emit", "show")
+    sums = {"beat", "show"} if job["readout"] else {"emit", "show"}
+    assert only(found, *sums) == only(expected, *sums)
     check_distances(bench)
 
 
-def without(actions: list[Action], *names: str) -> list[Action]:
-    return [action for action in actions if action[0] not in names]
+def only(actions: list[Action], *names: str) -> list[Action]:
+    return [action for action in actions if action[0] in names]
 
 
 def check_distances(bench: Bench) -> None:
@@ -162,7 +189,7 @@ def check_distances(bench: Bench) -> None:
     committed: dict[int, int] = {}
     for cycle, name, beat in bench.actions:
         if name == "show":
-            assert cycle - stored[beat["place"]] > neuron.latency
+            assert cycle + 1 - stored[beat["place"]] > neuron.latency
         if name != "beat":
             continue
         place = beat["place"]
@@ -202,4 +229,5 @@ def test_a_sweep_takes_as_long_as_a_neuron_or_its_pixels() -> None:
         bench.run()
         first = [cycle for cycle, name, fields in bench.actions if name == "beat" and fields["place"] == 0]
         gaps = {later - earlier for earlier, later in pairwise(first)}
-        assert min(gaps) == firing.span
+        # With one column there is a cycle between any two: each follows the first sweep of a tile, or a chunk.
+        assert min(gaps) == firing.span + (firing.parameters.columns == 1)

@@ -36,10 +36,11 @@ def random_taps(sizes: Parameters, random: Random) -> list[dict[str, int]]:
     ]
 
 
-def random_window(sizes: Parameters, random: Random) -> dict[str, Any]:
+def random_window(sizes: Parameters, random: Random, pooling: int) -> dict[str, Any]:
     """Ternary events, or the end of a pass."""
     if random.random() < 0.2:
-        return {"marks": 1, "mark": {name: random.getrandbits(1) for name in MARKS}}
+        single = int(sizes.pixels == 1 and not pooling)
+        return {"marks": 1, "single": single, "mark": {name: random.getrandbits(1) for name in MARKS}}
     first = random.randrange(sizes.taps - 1)
     number = random.randint(1, min(6, sizes.taps - first))
     window: dict[str, Any] = {
@@ -74,13 +75,16 @@ def test_random_windows(size: dict[str, int], stalls: float) -> None:
     taps = random_taps(sizes, random)
     words = [[random.choice((-128, 127, random.randint(-128, 127))) for _ in range(sizes.channels)] for _ in range(64)]
     for pooling in range(1 + sizes.pooling):
-        windows = [random_window(sizes, random) for _ in range(60)]
+        windows = [random_window(sizes, random, pooling) for _ in range(60)]
         cycles: list[list[Any]] = []
 
         async def feed(context: Any, pooling: int = pooling, windows: list[dict[str, Any]] = windows) -> None:
             await fill(context, issue.write_tap, tap_layout(sizes), taps)
             await fill(context, issue.write_weights, data.ArrayLayout(signed(8), sizes.channels), words)
             context.set(issue.pooling, pooling)
+            for _ in range(sizes.pixels + issue.latency):  # the lanes are cleared
+                await context.tick()
+            cycles.clear()
             await send(context, issue.windows, windows, stalls, Random(1))
             for _ in range(issue.latency):
                 await context.tick()
@@ -154,15 +158,13 @@ def test_windows_follow_each_other_without_a_gap() -> None:
     assert "".join(map(str, active)).strip("0") == "111111" + "0" * sizes.pixels + "111"
 
 
-def test_clear_shifts_without_storing() -> None:
+def test_the_lanes_are_cleared_after_a_reset() -> None:
+    """Shifts without storing."""
     sizes = parameters(SIZES[1])
     issue = Issue(sizes)
     seen: list[tuple[int, int]] = []
 
     async def bench(context: Any) -> None:
-        context.set(issue.clear, 1)
-        await context.tick()
-        context.set(issue.clear, 0)
         for _ in range(sizes.pixels + issue.latency + 2):
             seen.append((context.get(issue.operation.shift), context.get(issue.stored)))
             await context.tick()
