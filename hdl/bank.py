@@ -55,7 +55,7 @@ class NeuronBank(Component):
         spikes: Out, C times 2 bits, ``latency`` cycles after the beat: bit 0 a spike, bit 1 a negative one.
         membranes: Out, C times signed(X): of the pixel that ``place`` named a cycle ago.
         load: In(1): a pulse: take the constants of C channels from address ``first`` on; ``loaded``: Out(1): done,
-            C + 2 cycles later; beats may enter from the next cycle on.
+            C + 3 cycles later; beats may enter from the next cycle on.
         write: In, ``write_layout``: the table of constants.
         trace: Out, C times ``trace_layout``, if the parameters ask for it: with ``spikes``.
     """
@@ -161,9 +161,12 @@ class NeuronBank(Component):
         m.d.comb += [write.en.eq(self.write.enable), write.addr.eq(self.write.address), write.data.eq(self.write.data)]
         constants = Signal(data.ArrayLayout(constants_layout(parameters), channels))
         remaining, shifting = Signal(range(channels + 3)), Signal()
-        found = later(m, read.data.as_value(), constants_layout(parameters).size, "found")
-        m.d.sync += shifting.eq((remaining > 1) & (remaining <= channels + 1))
-        m.d.comb += self.loaded.eq(shifting & (remaining == 1))
+        found = later(m, read.data.as_value(), constants_layout(parameters).size, "found", 2)
+        there = (remaining > 1) & (remaining <= channels + 1)
+        m.d.comb += [
+            shifting.eq(later(m, there, 1, "shifting", 2)),
+            self.loaded.eq(later(m, remaining == 2, 1, "loaded", 2)),
+        ]
         with m.If(self.load):
             m.d.sync += [remaining.eq(channels + 2), read.addr.eq(self.first)]
         with m.Elif(remaining != 0):

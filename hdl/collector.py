@@ -133,7 +133,7 @@ class Collector(Component):
         with m.Elif(self.push):
             m.d.sync += [train.eq(Cat(train[2:], self.spikes[c])) for c, train in enumerate(trains)]
 
-        # What is sent, and of which tile. What is left of the map is known a cycle later, when the first word is chosen.
+        # What is sent, and of which tile. What is left of the map is known when the first word is chosen.
         tile = Signal(
             data.StructLayout(
                 {name: getattr(self, name).shape() for name in ("channel", "row", "group", "index", "last")}
@@ -162,10 +162,11 @@ class Collector(Component):
         m.d.comb += free.eq(~self.words.valid | self.words.ready)
         place_row, place_pixel = self.place // pixels, self.place % pixels
         row = Mux(showing, place_row, at_row)
-        words = []
-        for c, r in product(range(channels), range(rows)):
-            at = [2 * (j * places + r * pixels + p) for p in range(pixels) for j in range(columns)]
-            words.append(Cat(trains[c][bit : bit + 2] for bit in at))
+        in_word = [2 * (j * places + p) for p in range(pixels) for j in range(columns)]
+        words = [
+            Choice([Cat(train[2 * r * pixels + bit :][:2] for bit in in_word) for r in range(rows)])[at_row]
+            for train in trains
+        ]
         chosen, membrane = Signal(parameters.word_bits), Signal(parameters.state_bits)
         within, exists = Signal(), Signal()
         next_channel, next_row = Signal(COUNT_BITS), Signal(COORDINATE_BITS - 1)
@@ -177,7 +178,7 @@ class Collector(Component):
                 exists.eq(~showing | tile.last.bit_select(place_pixel, 1)),
                 next_channel.eq(tile.channel + at_channel),
                 next_row.eq(tile.row + row),
-                chosen.eq(Choice(words)[at_channel * rows + at_row]),
+                chosen.eq(Choice(words)[at_channel]),
                 membrane.eq(Choice([self.membranes[c] for c in range(channels)])[at_channel]),
             ]
             with m.If(sending):

@@ -131,7 +131,7 @@ class Core(Component):
         waiting, load, loading = Signal(), Signal(), Signal()
         pooling = Signal()
         if parameters.pooling:
-            m.d.comb += pooling.eq(job.pooling)
+            m.d.sync += pooling.eq(job.pooling)
         m.d.comb += [
             bank.load.eq(load),
             firing.begin.eq(bank.loaded),

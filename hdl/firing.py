@@ -179,11 +179,15 @@ class Firing(Component):
         clear, show, shown = Signal(), Signal(), Signal()
         tile_row, tile_column = Signal(COORDINATE_BITS - 1), Signal(COORDINATE_BITS - 1)
         # What is compared changes some cycles before it matters: its comparison waits in a register.
-        swept, ends_chunk, repeated, complete = Signal(), Signal(), Signal(), Signal()
+        swept, stepped, added = Signal(), Signal(), Signal()
+        ends_chunk, repeated, complete = Signal(), Signal(), Signal()
+        stepping = (sweep == Sweep.CONSTANT) | (sweep == Sweep.STEP) | (sweep == Sweep.SEND)
         rightmost, lowest, final = Signal.like(tile_column), Signal.like(tile_row), Signal.like(step)
         ends_row, ends_map = Signal(), Signal()
         m.d.sync += [
             swept.eq((sweep != Sweep.NONE) & (counter == self.span - 2)),
+            stepped.eq(stepping & (counter == self.span - 2)),
+            added.eq((sweep == Sweep.CONSTANT) & repeated & (counter == self.span - 2)),
             ends_chunk.eq(column == columns - 1),
             final.eq(job.repeats - 1),
             repeated.eq(step == final),
@@ -195,8 +199,12 @@ class Firing(Component):
         ]
         with m.If(sweep != Sweep.NONE):
             m.d.sync += counter.eq(Mux(swept, 0, counter + 1))
+        with m.If(stepped):
+            m.d.sync += step.eq(step + 1)
+        with m.If(added):
+            m.d.sync += step.eq(0)
 
-        m.d.sync += self.idle.eq(0)
+        m.d.sync += [self.idle.eq(0), self.emit.eq(0)]
         with m.FSM():
             with m.State("idle"):
                 m.d.sync += [self.idle.eq(~self.sending), tile_row.eq(0), tile_column.eq(0), self.row.eq(0)]
@@ -244,12 +252,11 @@ class Firing(Component):
             with m.State("constant"):
                 m.d.comb += sweep.eq(Sweep.CONSTANT)
                 with m.If(swept):
-                    m.d.sync += [first.eq(0), step.eq(step + 1)]
-                    with m.If(repeated):
-                        m.d.sync += step.eq(0)
-                        m.next = "train"
-                        with m.If(job.readout):
-                            m.next = "show"
+                    m.d.sync += first.eq(0)
+                with m.If(added):
+                    m.next = "train"
+                    with m.If(job.readout):
+                        m.next = "show"
             with m.State("train"), m.If(~self.sending):
                 # The words of the chunk before have left.
                 m.d.comb += clear.eq(step == 0)
@@ -259,7 +266,7 @@ class Firing(Component):
             with m.State("step"):
                 m.d.comb += sweep.eq(Sweep.STEP)
                 with m.If(swept):
-                    m.d.sync += [step.eq(step + 1), column.eq(column + 1)]
+                    m.d.sync += column.eq(column + 1)
                     with m.If(ends_chunk):
                         m.d.comb += released.eq(~job.still)
                         m.d.sync += column.eq(0)
@@ -267,7 +274,7 @@ class Firing(Component):
             with m.State("send"):
                 m.d.comb += sweep.eq(Sweep.SEND)
                 with m.If(swept):
-                    m.d.sync += [step.eq(step + 1), column.eq(column + 1)]
+                    m.d.sync += column.eq(column + 1)
                     with m.If(ends_chunk):
                         m.d.sync += column.eq(0)
                         m.next = "land"
@@ -278,7 +285,9 @@ class Firing(Component):
                     m.d.sync += counter.eq(0)
                     m.next = "emit"
             with m.State("emit"):
-                m.d.comb += self.emit.eq(1)
+                m.d.sync += self.emit.eq(1)
+                m.next = "emitted"
+            with m.State("emitted"):
                 m.d.sync += self.index.eq(self.index + 1)
                 with m.If(complete):
                     m.next = "next"

@@ -16,8 +16,8 @@ from hdl.ram import ram
 from hdl.sequencer import mark_layout, request_layout
 from hdl.tables import COORDINATE_BITS, address_bits
 
-DEPTH = 16
-"""Windows that may wait for the lanes."""
+DEPTH = 17
+"""Windows on their way or waiting for the lanes: one in a register, the others in a memory of 16."""
 
 
 def window_layout(parameters: Parameters) -> data.StructLayout:
@@ -67,13 +67,14 @@ class Gather(Component):
         requests: In, stream of ``request_layout``: taken while there is room for what they find.
         windows: Out, stream of ``window_layout``: in the same order, without the silent ones.
         store: In, ``store_layout``: at any time.
-        keep: In(1): windows are kept even if they are silent: they are for the max-pool unit. zeros: In(1): everything counts as inside the map.
+        keep: In(1): windows are kept even if they are silent: they are for the max-pool unit. zeros: In(1): everything
+            counts as inside the map.
         dropped: Out(1): a silent window is dropped in this cycle.
 
     ``latency``: cycles from a request to its window, more if windows wait.
     """
 
-    latency = 9
+    latency = 11
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -152,7 +153,7 @@ class Gather(Component):
         # The rest of a request travels along, a register a stage.
         valid = [accepted]
         along: list[Any] = [request]
-        for stage in range(1, 8):
+        for stage in range(1, 9):
             valid.append(Signal(name=f"valid_{stage}"))
             along.append(Signal(request.shape(), name=f"request_{stage}"))
             m.d.sync += [valid[stage].eq(valid[stage - 1]), along[stage].eq(along[stage - 1])]
@@ -179,8 +180,8 @@ class Gather(Component):
         for k in range(banks):
             m.d.sync += group_inside[k].eq((in_order[k] >= 0) & (in_order[k] < along[1].groups))
 
-        # Stage 3: the memories read; stage 4: their data in registers.
-        found = [[Signal(group_bits, name=f"found_{r}_{b}") for b in range(banks)] for r in range(rows)]
+        # Stage 3: the memories read; 4 and 5: registers: the first one near the memory, which is slow enough by itself.
+        found: list[list[Any]] = [[] for _ in range(rows)]
         for r in range(rows):
             for b in range(banks):
                 m.submodules[f"events_{r}_{b}"] = events = ram(unsigned(group_bits), parameters.event_words)
@@ -191,21 +192,21 @@ class Gather(Component):
                     write.data.eq(self.store.data),
                     read.addr.eq(word[r][b]),
                 ]
-                m.d.sync += found[r][b].eq(read.data)
+                found[r].append(later(m, read.data, group_bits, f"found_{r}_{b}", 2))
         inside: list[Any] = []
-        for stage in (3, 4):
+        for stage in (3, 4, 5):
             late = Signal(data.StructLayout({"rows": rows, "groups": banks}), name=f"inside_{stage}")
             previous = inside[-1] if inside else Cat(row_inside, group_inside)
             m.d.sync += late.as_value().eq(previous)
             inside.append(late.as_value())
         inside_rows, inside_groups = inside[-1][:rows], inside[-1][rows:]
 
-        # Stage 5: the groups in order, silent outside the map; 6: which pixels have events; 7: whether any matters.
+        # Stage 6: the groups in order, silent outside the map; 7: which pixels have events; 8: whether any matters.
         window = []
         silent = Signal(rows)
-        turn = along[4].group[:turn_bits]
+        turn = along[5].group[:turn_bits]
         for r in range(rows):
-            lined = [Signal(parameters.visible * pixel_bits, name=f"lined_{stage}_{r}") for stage in (5, 6, 7)]
+            lined = [Signal(parameters.visible * pixel_bits, name=f"lined_{stage}_{r}") for stage in (6, 7, 8)]
             for k in range(banks):
                 bank = Choice([found[r][(k + t) % banks] for t in range(banks)])[turn]
                 shown = (inside_rows[r] & inside_groups[k]).replicate(group_bits)
@@ -215,40 +216,40 @@ class Gather(Component):
                 occupied.eq(Cat(lined[0].word_select(x, pixel_bits).any() for x in range(parameters.visible))),
                 lined[1].eq(lined[0]),
                 lined[2].eq(lined[1]),
-                silent[r].eq(~(occupied & along[6].care).any()),
+                silent[r].eq(~(occupied & along[7].care).any()),
             ]
             window.append(lined[2])
         if parameters.pooling:
             whole = Signal(data.StructLayout({"rows": rows, "groups": banks}))
-            wholes = [Signal.like(whole, name=f"whole_{stage}") for stage in (5, 6, 7)]
+            wholes = [Signal.like(whole, name=f"whole_{stage}") for stage in (6, 7, 8)]
             m.d.sync += [wholes[0].as_value().eq(inside[-1]), wholes[1].eq(wholes[0]), wholes[2].eq(wholes[1])]
             edge, distance = Signal(banks), Signal(signed(COORDINATE_BITS + 1))
             m.d.sync += [
-                distance.eq(along[5].groups - along[5].group),
+                distance.eq(along[6].groups - along[6].group),
                 edge.eq(Cat(distance == k + 1 for k in range(banks))),
             ]
 
-        # Into the queue.
+        # Stage 9: into the queue, or dropped.
         single = Signal()
         at_once = ~self.keep if parameters.pixels == 1 else Const(0, 1)
-        m.d.sync += single.eq(Mux(along[6].marks, at_once, along[6].number == 1))
-        payload = data.View(window_layout(parameters), Signal(window_layout(parameters).size, name="entry"))
+        m.d.sync += single.eq(Mux(along[7].marks, at_once, along[7].number == 1))
+        payload = Signal(window_layout(parameters))
         m.d.comb += [
-            payload.marks.eq(along[7].marks),
-            payload.mark.eq(along[7].mark),
-            payload.first.eq(along[7].first),
-            payload.number.eq(along[7].number),
+            payload.marks.eq(along[8].marks),
+            payload.mark.eq(along[8].mark),
+            payload.first.eq(along[8].first),
+            payload.number.eq(along[8].number),
             payload.single.eq(single),
-            payload.weights.eq(along[7].weights),
+            payload.weights.eq(along[8].weights),
             *(payload.events[r].eq(window[r]) for r in range(rows)),
-            self.dropped.eq(valid[7] & ~along[7].marks & ~self.keep & silent.all()),
-            queue.w_en.eq(valid[7] & ~self.dropped),
-            queue.w_data.eq(payload.as_value()),
+            queue.w_data.eq(later(m, payload.as_value(), payload.as_value().shape(), "entry")),
         ]
+        idle = ~along[8].marks & ~self.keep & silent.all()
+        m.d.sync += [self.dropped.eq(valid[8] & idle), queue.w_en.eq(valid[8] & ~idle)]
         if parameters.pooling:
             for r in range(rows):
                 groups = (
-                    (along[7].last | (~edge[k]).replicate(parameters.pixels))
+                    (along[8].last | (~edge[k]).replicate(parameters.pixels))
                     & (wholes[2].rows[r] & wholes[2].groups[k]).replicate(parameters.pixels)
                     | self.zeros.replicate(parameters.pixels)
                     for k in range(banks)

@@ -15,9 +15,12 @@ from hdl.gather import window_layout
 from hdl.parameters import Parameters
 from hdl.pool import Pool
 from hdl.ram import ram
+from hdl.register import Register
 from hdl.sequencer import mark_layout
 from hdl.tables import address_bits, tap_layout, write_layout
 
+NEIGHBOURS = 4
+"""Channels whose weights share a memory and a copy of its address: wires, not memories, limit the clock."""
 COARSE, MIDDLE = 8, 2
 """Pixels by which the first and the second stage of the shifter shift; the third shifts by one."""
 
@@ -64,7 +67,7 @@ class Issue(Component):
         active: Out(1): a tap is reached in this cycle.
     """
 
-    latency = 6
+    latency = 9
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -136,10 +139,12 @@ class Issue(Component):
         parameters = self.parameters
         rows, pixels, columns = parameters.rows, parameters.pixels, parameters.columns
         m.submodules.taps = taps = ram(tap_layout(parameters), parameters.taps)
-        m.submodules.weights = weights = ram(data.ArrayLayout(signed(8), parameters.channels), parameters.weight_words)
-        read_tap, read_weights = taps.read_port(), weights.read_port()
-        for port, write in ((taps.write_port(), self.write_tap), (weights.write_port(), self.write_weights)):
-            m.d.comb += [port.en.eq(write.enable), port.addr.eq(write.address), port.data.eq(write.data)]
+        read_tap, write_tap = taps.read_port(), taps.write_port()
+        m.d.comb += [
+            write_tap.en.eq(self.write_tap.enable),
+            write_tap.addr.eq(self.write_tap.address),
+            write_tap.data.eq(self.write_tap.data),
+        ]
 
         # Cycle 0: the window at hand, and how far it is done.
         window = self.windows.payload
@@ -154,7 +159,7 @@ class Issue(Component):
         m.d.comb += clearing.eq(uncleared != 0)
         with m.If(clearing):
             m.d.sync += uncleared.eq(uncleared - 1)
-        # Room does not go away but by a mark; it is asked for in the cycle before, and knows of a mark two cycles later.
+        # Room does not go away but by a mark; it is asked for a cycle before, and knows of a mark two cycles later.
         room, told, told_before = Signal(), Signal(), Signal()
         m.d.sync += [room.eq(self.room & ~told & ~told_before), told_before.eq(told)]
         # When a window is single, no pass ends with it, but where there is only one pixel to be read out.
@@ -185,23 +190,36 @@ class Issue(Component):
             self.filled.eq(late(reading & ~self.pooling & last, 1, self.latency, "filled")),
         ]
 
-        # Cycle 1: the tap is read; what leaves a memory goes into a register before anything else.
-        tap = Signal(tap_layout(parameters))
-        m.d.sync += tap.eq(read_tap.data)
+        # Cycle 1: the tap is read; 2 and 3: registers: the first one near the memory, which is slow enough by itself.
+        tap = late(read_tap.data, tap_layout(parameters), 2, "tap")
 
-        # Weights. Cycle 2: their address; 3: the memory reads; 4: a register; 5: their plane.
-        first_weights = late(window.weights, window.weights.shape(), 2, "weights")
-        m.d.sync += read_weights.addr.eq(first_weights + tap.weight)
-        high = late(tap.high, 1, 3, "high")
+        # Weights. Cycle 4: their address; 5: a copy for a few memories, which read; 6 and 7: registers; 8: their plane.
+        first_weights = late(window.weights, window.weights.shape(), 3, "weights")
+        address = late(first_weights + tap.weight, window.weights.shape(), 1, "address")
+        high = late(tap.high, 1, 5, "high")
+        found: list[Any] = []
+        for first in range(0, parameters.channels, NEIGHBOURS):
+            number = min(NEIGHBOURS, parameters.channels - first)
+            m.submodules[f"weights_{first}"] = weights = ram(unsigned(8 * number), parameters.weight_words)
+            m.submodules[f"address_{first}"] = copy = Register(len(address), parameters.device)
+            read, write = weights.read_port(), weights.write_port()
+            m.d.comb += [
+                copy.d.eq(address),
+                read.addr.eq(copy.q),
+                write.en.eq(self.write_weights.enable),
+                write.addr.eq(self.write_weights.address),
+                write.data.eq(self.write_weights.data[8 * first :][: 8 * number]),
+            ]
+            found += [read.data[8 * at :][:8] for at in range(number)]
         for channel in range(parameters.channels):
-            weight = late(read_weights.data[channel], signed(8), 1, f"weight_{channel}")
+            weight = late(found[channel], unsigned(8), 2, f"weight_{channel}")
             if parameters.weight_planes == 2:
                 # By gates: synthesis makes a choice of 0 the reset of a register, and resets are slow.
-                weight = Cat(weight.as_unsigned() & (~high).replicate(8), Mux(high, weight[:], weight[7].replicate(8)))
+                weight = Cat(weight & (~high).replicate(8), Mux(high, weight, weight[7].replicate(8)))
             m.d.sync += operation.weights[channel].eq(weight)
 
-        # Events. Cycles 2 to 4: the shifter; each stage keeps what the next ones can still reach. 5: a register.
-        live = late(self.active, 1, 2, "live")
+        # Events. Cycles 4 to 6: the shifter; each stage keeps what the next ones can still reach. Then registers.
+        live = late(self.active, 1, 3, "live")
         middle = late(tap.shift[:3], 3, 1, "shift_middle")
         fine = late(middle[0], 1, 1, "shift_fine")
         wide = late(tap.wide, 1, 2, "wide")
@@ -215,13 +233,13 @@ class Issue(Component):
                 parts.append(events.word_select(x, 2 * columns))
                 if parameters.pooling:
                     parts.append(window.inside[r][x])
-            seen = late(Cat(*parts), parameters.visible * pixel_bits, 2, f"seen_{r}")
+            seen = late(Cat(*parts), parameters.visible * pixel_bits, 3, f"seen_{r}")
             seen = self._shifted(m, seen, tap.shift[3:], COARSE, reach + 7, pixel_bits, f"coarse_{r}")
             seen = self._shifted(m, seen, middle[1:], MIDDLE, reach + 1, pixel_bits, f"middle_{r}")
             for p in range(pixels):
                 reached = [seen[(at * pixel_bits) : (at + 1) * pixel_bits] for at in (p, p + 1, 2 * p, 2 * p + 1)]
                 pixel = Mux(lanes[p], Choice(reached)[Cat(fine, wide)], 0)
-                chosen = late(pixel, pixel_bits, 2, f"chosen_{r}_{p}")
+                chosen = late(pixel, pixel_bits, 4, f"chosen_{r}_{p}")
                 place = r * pixels + p
                 for j in range(columns):
                     at = place * columns + j

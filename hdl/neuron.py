@@ -7,10 +7,10 @@ turn. One beat is one neuron in one time-step (or one part of an accumulation).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 
-from amaranth.hdl import Array as Choice
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, enum
 from amaranth.lib.wiring import Component, In, Out
@@ -220,9 +220,12 @@ class Neuron(Component):
         parts: list[Any] = [_if(beats[1].mask[j], self.sums[j]) for j in range(self.parameters.columns)]
         start: Any = _if(beats[1].keep, self.state.membrane)
         start = Mux(beats[1].double, start << self.parameters.columns, start)
-        constant: Any = Choice([0, self.constants.bias, self.static, self.constants.initial])[
-            beats[1].constant.as_value()
-        ]
+        added = {
+            Constant.BIAS: self.constants.bias,
+            Constant.STATIC: self.static,
+            Constant.INITIAL: self.constants.initial,
+        }
+        constant: Any = reduce(or_, (_if(beats[1].constant == which, value) for which, value in added.items()))
         static, count = self.static, _if(~beats[1].recount, self.state.count)
         for level in range(1, self.combining + 1):
             weight = 1 << (level - 1)  # of the earlier one of two, as a power of two

@@ -57,7 +57,7 @@ class Pool(Component):
     @staticmethod
     def pause(parameters: Parameters) -> int:
         """Cycles without operations that a pass's end needs, for the sums to be where the next chunk looks."""
-        return parameters.columns + 5
+        return parameters.columns + 6
 
     def model(self, cells: Sequence[Sequence[int] | None], double: bool) -> list[int]:
         """One pixel in plain integers: the events sent, for the events of each cell (None: ignored)."""
@@ -92,16 +92,15 @@ class Pool(Component):
 
         late = partial(later, m)
 
-        # What leaves the memory goes into a register before anything else.
+        # Two registers behind the memory: the first one near it, because it is slow enough by itself.
         shape = unsigned(places * columns)
         valid, address = late(self.operation, 1, "valid_read"), late(cell, cell.shape(), "address_read")
-        valid, address = late(valid, 1, "valid_0"), late(address, cell.shape(), "address_0")
-        enable = late(late(self.enable, shape, "enable_read"), shape, "enable_0")
-        negative = late(late(self.negative, shape, "negative_read"), shape, "negative_0")
-        inside = late(late(self.inside, places, "inside_read"), places, "inside_0")
-        running: list[Any] = [
-            late(Mux(fresh, 0, read.data[place]), number, f"so_far_{place}") for place in range(places)
-        ]
+        valid, address = late(valid, 1, "valid_0", 2), late(address, cell.shape(), "address_0", 2)
+        enable = late(self.enable, shape, "enable_0", 3)
+        negative = late(self.negative, shape, "negative_0", 3)
+        inside = late(self.inside, places, "inside_0", 3)
+        found = late(read.data, data.ArrayLayout(number, places), "found")
+        running: list[Any] = [late(Mux(fresh, 0, found[place]), number, f"so_far_{place}") for place in range(places)]
         largest = [[Signal(number, name=f"largest_{place}_{j}") for j in range(columns)] for place in range(places)]
         emptied = Signal()
         for j in range(columns):
@@ -156,7 +155,7 @@ class Pool(Component):
             m.d.sync += self.busy.eq(job.pooling)
             m.d.sync += [fresh.eq(1), channel.eq(0)]
         with m.If(self.ends):
-            m.d.sync += [ending.eq(columns + 3), mark.eq(self.mark)]
+            m.d.sync += [ending.eq(columns + 4), mark.eq(self.mark)]
         with m.Elif(ending != 0):
             m.d.sync += ending.eq(ending - 1)
         m.d.sync += emptied.eq(ending == 2)

@@ -10,6 +10,7 @@ from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, fifo, stream
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.delay import later
 from hdl.parameters import Parameters
 from hdl.ram import ram
 from hdl.tables import (
@@ -23,10 +24,9 @@ from hdl.tables import (
     write_layout,
 )
 
-
 QUEUE = 8
 """Requests that may wait to be taken."""
-IN_FLIGHT = 4
+IN_FLIGHT = 5
 """Requests that are still made when there is no room for more."""
 
 
@@ -86,7 +86,7 @@ class Sequencer(Component):
         requests: Out, stream of ``request_layout``: one a cycle while inside a segment.
         write_segment, write_fetch: In, ``write_layout``: the tables; while not busy.
 
-    The first request comes 10 cycles after ``ready``. Between two segments there are 6 cycles without a request, and 8
+    The first request comes 12 cycles after ``ready``. Between two segments there are 7 cycles without a request, and 9
     after the end of a block, if requests are taken and ``ready`` is there at once.
     """
 
@@ -184,7 +184,8 @@ class Sequencer(Component):
         # What is compared changes some cycles before it matters: its comparison waits in a register.
         rightmost, lowest, final = Signal.like(tile_column), Signal.like(tile_row), Signal.like(chunk)
         ends_row, ends_map, ends_block, ends_pass = Signal(), Signal(), Signal(), Signal()
-        lone_fetch, last_fetch, last_input = Signal(), Signal(), Signal()
+        lone_fetch, last_fetch, last_input, last_block = Signal(), Signal(), Signal(), Signal()
+        repeats, skips = Signal(), Signal()
         m.d.sync += [
             rightmost.eq(job.tile_columns - 1),
             lowest.eq(job.tile_rows - 1),
@@ -194,22 +195,28 @@ class Sequencer(Component):
             ends_block.eq(ends_row & ends_map),
             ends_pass.eq(chunk == final),
             lone_fetch.eq(segment.number == 1),
+            last_block.eq(blocks == 0),
+            # The tables of a max-pool's first channel serve the others too.
+            repeats.eq(~(ends_row & ends_map) | job.pooling),
+            skips.eq(ends_row & ends_map & job.pooling),
         ]
         inputs, number = Signal(COUNT_BITS), Signal(address_bits(parameters.fetches))
         channel = Signal(event)
         plane, weights = Signal(event), Signal(address_bits(parameters.weight_words))
         m.d.comb += [read_segment.addr.eq(pointer), self.busy.eq(1)]
 
-        # A fetch's entry arrives a cycle after its address, and goes into a register; the request is made from that, and
-        # from the segment, which stays until all its requests have been made. They queue: so that nothing in here has
-        # to be held up at once, only ``room`` a cycle late.
+        # A request is made from a fetch's entry and from the segment, which stays until all are made. They
+        # queue, so that nothing in here has to stop at once.
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=request_layout(parameters).size, depth=QUEUE)
-        waiting, made = Signal(), Signal()
+        waiting, read, made = Signal(), Signal(), Signal()
         asking = data.StructLayout(
             {"plane": plane.shape(), "weights": weights.shape(), "marks": 1, "mark": mark_layout()}
         )
-        asked, asks = Signal(asking), Signal(asking)
-        fetch = Signal(fetch_layout(parameters))
+        asked = Signal(asking)
+        asks = later(m, asked, asking, "asks", 2)
+        # The first register is near the memory, which is slow enough by itself.
+        fetch = later(m, read_fetch.data, fetch_layout(parameters), "fetch", 2)
+        found = later(m, read_segment.data, segment_layout(parameters), "found")
         room = Signal()
         request = Signal(request_layout(parameters))
         m.d.comb += [
@@ -235,14 +242,13 @@ class Sequencer(Component):
         ]
         m.d.sync += [
             waiting.eq(0),
-            made.eq(waiting),
-            asks.eq(asked),
-            fetch.eq(read_fetch.data),
+            read.eq(waiting),
+            made.eq(read),
             room.eq(queue.level <= QUEUE - IN_FLIGHT),
         ]
 
-        # Two states are known beforehand: much follows from them.
-        running, closing, steps, closes = Signal(), Signal(), Signal(), Signal()
+        # Three states are known beforehand: much follows from them.
+        running, closing, tiled, steps, closes = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [steps.eq(running & room), closes.eq(closing & room)]
         with m.FSM():
             with m.State("idle"):
@@ -264,9 +270,11 @@ class Sequencer(Component):
             with m.State("load"), m.If(self.ready):
                 m.next = "read"
             with m.State("read"):
+                m.next = "found"
+            with m.State("found"):
                 m.next = "take"
-            with m.State("take"), m.If(~waiting & ~made):
-                m.d.sync += segment.eq(read_segment.data)
+            with m.State("take"), m.If(~waiting & ~read & ~made):
+                m.d.sync += segment.eq(found)
                 m.next = "multiply"
             with m.State("multiply"):
                 m.d.sync += [
@@ -299,22 +307,25 @@ class Sequencer(Component):
                     m.next = "tile"
             with m.State("tile"):
                 # The mark still shows this segment; nothing of it changes before the next ``take``.
-                m.d.sync += tile_column.eq(Mux(ends_row, 0, tile_column + 1))
-                with m.If(ends_row):
-                    m.d.sync += tile_row.eq(Mux(ends_map, 0, tile_row + 1))
                 m.next = "read"
                 with m.If(ends_block):
-                    m.d.sync += blocks.eq(blocks - 1)
                     m.next = "block"
-                    with m.If(blocks == 0):
+                    with m.If(last_block):
                         m.next = "finish"
-                with m.If(~ends_block | job.pooling):
-                    m.d.sync += [pointer.eq(block_first), pass_first.eq(block_first)]
-                with m.If(ends_block & job.pooling):
-                    m.d.sync += channel.eq(channel + segment.plane)
-            with m.State("finish"), m.If(~waiting & ~made & (queue.level == 0)):
+            with m.State("finish"), m.If(~waiting & ~read & ~made & (queue.level == 0)):
                 m.next = "idle"
 
+        m.d.sync += tiled.eq(closes & segment.last & segment.end & ends_pass)
+        with m.If(tiled):
+            m.d.sync += tile_column.eq(Mux(ends_row, 0, tile_column + 1))
+            with m.If(ends_row):
+                m.d.sync += tile_row.eq(Mux(ends_map, 0, tile_row + 1))
+            with m.If(ends_block):
+                m.d.sync += blocks.eq(blocks - 1)
+            with m.If(repeats):
+                m.d.sync += [pointer.eq(block_first), pass_first.eq(block_first)]
+            with m.If(skips):
+                m.d.sync += channel.eq(channel + segment.plane)
         with m.If(steps):
             m.d.sync += [
                 *(waiting.eq(1), asked.marks.eq(0), asked.plane.eq(plane), asked.weights.eq(weights)),

@@ -58,7 +58,7 @@ class Bench:
         while not context.get(bank.loaded):
             await context.tick()
             waited += 1
-        assert waited == channels + 2
+        assert waited == channels + 3
         await context.tick()
         left = [[[0] * len(bank.store.sums) for _ in range(sizes.pixels)] for _ in range(HALVES)]
         due: dict[int, list[Any]] = {}

@@ -78,7 +78,12 @@ def test_random_windows(size: dict[str, int], stalls: float) -> None:
         windows = [random_window(sizes, random, pooling) for _ in range(60)]
         cycles: list[list[Any]] = []
 
-        async def feed(context: Any, pooling: int = pooling, windows: list[dict[str, Any]] = windows) -> None:
+        async def feed(
+            context: Any,
+            pooling: int = pooling,
+            windows: list[dict[str, Any]] = windows,
+            cycles: list[list[Any]] = cycles,
+        ) -> None:
             await fill(context, issue.write_tap, tap_layout(sizes), taps)
             await fill(context, issue.write_weights, data.ArrayLayout(signed(8), sizes.channels), words)
             context.set(issue.pooling, pooling)
