@@ -1,0 +1,1 @@
+"""How fast refsnn is, against others on the same network: ``python -m benchmarks``."""
