@@ -59,9 +59,10 @@ class Issue(Component):
         marked: Out(1): the lanes begin to be read out for the pass that ``mark`` tells; a pulse.
         mark: Out, ``mark_layout``.
         slot: Out: of a ``shift``: the pixel that comes out; ``filled``: Out(1): it is the last one.
-        stored: Out(1): a ``shift`` reads the lanes out; without it, it only clears them.
-        room: In(1): there is room for what a pass leaves; asked once for each. From two cycles after a mark on it tells
-            whether there is room for another one, and does not go away but by one.
+        stored: Out(1): a ``shift`` reads the lanes out; without it, it only clears them, as at the end of a max-pool's
+            pass, whose events they have added up to no purpose.
+        room: In(1): there is room for what a pass leaves; asked once for each. It does not go away but by a pass: two
+            cycles after ``marked``, or a cycle after ``operation.ends``.
         pooling: In(1): windows are for the max-pool unit.
         write_tap, write_weights: In, ``write_layout``: the table and the memory; while no windows come.
         active: Out(1): a tap is reached in this cycle.
@@ -159,9 +160,10 @@ class Issue(Component):
         m.d.comb += clearing.eq(uncleared != 0)
         with m.If(clearing):
             m.d.sync += uncleared.eq(uncleared - 1)
-        # Room does not go away but by a mark; it is asked for a cycle before, and knows of a mark two cycles later.
-        room, told, told_before = Signal(), Signal(), Signal()
-        m.d.sync += [room.eq(self.room & ~told & ~told_before), told_before.eq(told)]
+        # Room does not go away but by a mark; it is asked for a cycle before, and knows of a mark two cycles later, the
+        # max-pool unit only when the mark has reached it.
+        room, told, told_before, ending = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [room.eq(self.room & ~told & ~told_before & ~ending), told_before.eq(told)]
         # When a window is single, no pass ends with it, but where there is only one pixel to be read out.
         alone = window.single & (room | ~window.marks) if pixels == 1 else window.single
         m.d.comb += [
@@ -175,7 +177,7 @@ class Issue(Component):
             self.windows.ready.eq(last),
             self.mark.eq(window.mark),
         ]
-        steps = Mux(window.marks, Mux(self.pooling, Pool.pause(parameters) + 1, pixels), window.number)
+        steps = Mux(window.marks, Mux(self.pooling, max(Pool.pause(parameters) + 1, pixels), pixels), window.number)
         with m.If(going):
             m.d.sync += [index.eq(Mux(last, 0, index + 1)), begins.eq(last), at_last.eq(~last & (index + 2 == steps))]
 
@@ -184,7 +186,7 @@ class Issue(Component):
 
         operation = self.operation
         m.d.comb += [
-            operation.shift.eq(late((reading & ~self.pooling) | clearing, 1, self.latency, "shift")),
+            operation.shift.eq(late(reading | clearing, 1, self.latency, "shift")),
             self.stored.eq(late(reading & ~self.pooling, 1, self.latency, "stored")),
             self.slot.eq(late(pixels - 1 - index, self.slot.shape(), self.latency, "slot")),
             self.filled.eq(late(reading & ~self.pooling & last, 1, self.latency, "filled")),
@@ -247,6 +249,10 @@ class Issue(Component):
                 if parameters.pooling:
                     m.d.comb += operation.inside[place].eq(chosen[-1])
         if parameters.pooling:
+            with m.If(told & self.pooling):
+                m.d.sync += ending.eq(1)
+            with m.If(operation.ends):
+                m.d.sync += ending.eq(0)
             m.d.comb += [
                 operation.pooled.eq(late(self.active & self.pooling, 1, self.latency, "pooled")),
                 operation.ends.eq(late(reading & self.pooling & begins, 1, self.latency, "ends")),

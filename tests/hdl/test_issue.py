@@ -126,7 +126,8 @@ def check(
     assert slots == [at + issue.latency + pixel for at in marked for pixel in range(sizes.pixels)]
     ended = []
     for at, (*_, operation, stored, _, _, _) in enumerate(cycles):
-        assert operation.shift == stored
+        assert operation.shift == stored or pooling
+        assert not (operation.shift and at in due)
         if at in due:
             assert matches(operation, due[at]), due[at]
         else:
@@ -141,6 +142,7 @@ def check(
         for (at, mark), wanted in zip(ended, marks, strict=True):
             assert matches(mark, wanted)
             assert not any(at <= other <= at + Pool.pause(sizes) for other in due)
+            assert all(cycles[at + pixel][3].shift for pixel in range(sizes.pixels))  # the lanes are cleared
 
 
 def test_windows_follow_each_other_without_a_gap() -> None:
