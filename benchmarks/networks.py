@@ -105,7 +105,7 @@ class Builder:
     ) -> Projection:
         shape = (channels, self.shape(source)[0] // groups, kernel, kernel)
         if source == "input":  # pixels are large, and thresholds have 14 bits
-            weights = self._random.integers(-4, 5, shape).astype(np.int8)
+            weights = self._random.integers(-2, 3, shape).astype(np.int8)
         else:
             weights = self._weights(*shape)
         pad = kernel // 2

@@ -43,7 +43,7 @@ def draw(results: Results, path: Path) -> None:
     batches = sorted({row.batch for row in shown})
     styles = _styles(table.names(shown))
     with matplotlib.rc_context({"font.size": 9, "svg.hashsalt": "refsnn", "axes.spines.top": False}):
-        figure = Figure(figsize=(3.1 * max(len(networks), 2), 2.9 * len(batches) + 5.2), layout="constrained")
+        figure = Figure(figsize=(max(3.1 * len(networks), 9.0), 2.9 * len(batches) + 5.2), layout="constrained")
         upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=(2.9 * len(batches), 5.2)))
         grid = upper.subplots(len(batches), len(networks), squeeze=False, sharey="col")
         for line, batch in zip(grid, batches, strict=True):
@@ -130,8 +130,9 @@ def _roof(
             if name != FLOATS:
                 style = {"color": styles.get(f"{REFSNN} {name}", style)["color"], "linestyle": "-"}
             axes.plot(span, np.minimum(peak, span * roofline.bandwidth) / 1e9, linewidth=1.2, **style)
-            label = f"{name}: {instruction}, {peak / 1e9:,.0f}"
-            axes.annotate(label, (span[-1], peak / 1e9), ha="right", va="bottom", fontsize=8, color=style["color"])
+            label, right = f"{name}: {instruction}, {peak / 1e9:,.0f}", 60 if name == FLOATS else -1
+            place = {"ha": "right", "va": "bottom", "fontsize": 8, "color": style["color"]}
+            axes.annotate(label, (span[right], peak / 1e9), **place)
         axes.annotate(
             f"memory {roofline.bandwidth / 1e9:.1f} GB/s",
             (span[8], span[8] * roofline.bandwidth / 1e9),
@@ -147,20 +148,14 @@ def _roof(
             byte = row.plain_traffic if plain else row.traffic
             style = styles[engine.name]
             axes.plot(work / byte, engine.median * work / 1e9, linestyle="", markersize=6, **style)
-            if engine is row.engines[0]:
-                axes.annotate(
-                    row.network,
-                    (work / byte, engine.median * work / 1e9),
-                    xytext=(6, 4),
-                    textcoords="offset points",
-                    fontsize=8,
-                )
+        place = {"rotation": 90, "ha": "right", "va": "bottom", "fontsize": 8}
+        axes.text(row.multiply_adds / row.traffic, 0.02, row.network, transform=axes.get_xaxis_transform(), **place)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("multiply-adds a byte of int8 weights and events (every synapse counted, spiking or not)")
     axes.set_ylabel("10^9 multiply-adds/s")
     axes.set_title(
-        f"Roofline: T = {steps}, batch {batch}; event-driven kernels skip what does not spike, and may pass their roof",
+        f"Roofline: T = {steps}, batch {batch}; what skips silent neurons or finds its data in a cache may pass it",
         loc="left",
         fontsize=9,
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks import networks as shapes
 from benchmarks import peers as everyone
 from benchmarks import plot, results, roofline, table
-from benchmarks.measure import check, measure
+from benchmarks.measure import check, keep_memory, measure
 from benchmarks.peers import REFSNN, Case, Engine, Peer
 from benchmarks.results import Results, Row
 from refsnn import files
@@ -65,6 +65,7 @@ def run(
         if name not in shapes.NETWORKS:
             raise InputError(f"there is no network '{name}'; there are {', '.join(shapes.NETWORKS)}")
     require("torch", "peers")
+    keep_memory()
     from benchmarks.rates import reached, set_rates
 
     peers, missing = everyone.load((REFSNN, *settings.peers))

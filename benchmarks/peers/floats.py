@@ -14,7 +14,6 @@ from benchmarks.peers import Outcome
 from refsnn.network import Network, Projection, Spiking, SumPool
 
 Tensor = torch.Tensor
-Observe = Callable[[str, Tensor], None]
 
 
 class FloatNetwork(torch.nn.Module):
@@ -46,6 +45,7 @@ class FloatNetwork(torch.nn.Module):
                     self.synapses[projection.label] = made
             self.neurons[population.name] = self.make_neurons(population)
         (self.readout,) = network.incoming(network.readout.name)
+        self.last_reader = {p.source: name for name, incoming in self.incoming.items() for p in incoming}
         self.dense = torch.nn.Linear(self.readout.weights.shape[1], self.readout.weights.shape[0], bias=False)
         self.dense.weight.data = floats(self.readout.weights)
         self.eval()
@@ -72,14 +72,13 @@ class FloatNetwork(torch.nn.Module):
         assert total is not None
         return total.expand(self.steps, *total.shape[1:]) if total.shape[0] == 1 else total
 
-    def forward(self, images: Tensor, observe: Observe | None = None) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """The readout's membranes ``(N, classes)`` for pixels ``(N, C, H, W)``."""
         sent = {"input": images.unsqueeze(0)}
         for population in self.populations:
-            spikes = self.neurons[population.name](self.currents(population, sent))
-            sent[population.name] = spikes
-            if observe is not None:
-                observe(population.name, spikes)
+            sent[population.name] = self.neurons[population.name](self.currents(population, sent))
+            for source in [name for name, reader in self.last_reader.items() if reader == population.name]:
+                del sent[source]  # so that its memory is used again while the caches still hold it
         outputs: Tensor = self.dense(sent[self.readout.source].sum(dim=(0, 3, 4)))
         return outputs
 

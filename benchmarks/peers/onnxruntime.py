@@ -66,7 +66,10 @@ class Graph:
             source = self.add("AveragePool", [source], kernel_shape=kernel, strides=stride)
             pooled = kernel[0] * kernel[1]
         threshold = population.threshold.astype(np.float32)
-        inputs = [source, self.constant(projection.weights * pooled / threshold.reshape(-1, 1, 1, 1))]
+        inputs = [
+            source,
+            self.constant(projection.weights.astype(np.float32) * pooled / threshold.reshape(-1, 1, 1, 1)),
+        ]
         if bias:
             inputs.append(self.constant(population.bias / threshold))
         return self.add(

@@ -17,7 +17,6 @@ from spikingjelly.activation_based import functional, layer, neuron
 from benchmarks.peers import Case, Engine, Outcome, deviation
 from benchmarks.peers.floats import (
     FloatNetwork,
-    Observe,
     Tensor,
     TorchEngine,
     compiled,
@@ -45,19 +44,19 @@ class Jelly(FloatNetwork):
         for population in self.populations:
             self.neurons[population.name].v = float(population.initial_membrane[0])
 
-    def forward(self, images: Tensor, observe: Observe | None = None) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Reset, then run."""
         self.restart()
-        return super().forward(images, observe)
+        return super().forward(images)
 
 
 class Half(Jelly):
     """In bfloat16, by PyTorch's automatic mixed precision."""
 
-    def forward(self, images: Tensor, observe: Observe | None = None) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Reset, then run."""
         with torch.autocast("cpu", torch.bfloat16):
-            return super().forward(images, observe)
+            return super().forward(images)
 
 
 class Fastest:
