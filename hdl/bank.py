@@ -7,7 +7,7 @@ from typing import Any
 
 from amaranth.hdl import Array as Choice
 from amaranth.hdl import Cat, Module, Signal, signed, unsigned
-from amaranth.lib import data, memory
+from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.delay import later
@@ -15,13 +15,14 @@ from hdl.neuron import (
     Neuron,
     beat_layout,
     constants_layout,
-    latency,
+    neuron_latency,
     settings_layout,
     state_layout,
     trace_layout,
 )
 from hdl.parameters import Parameters
 from hdl.ram import ram
+from hdl.register import Register
 from hdl.tables import address_bits, write_layout
 
 SMALL = {"generic": "distributed", "ecp5": "distributed", "ice40": "logic"}
@@ -29,6 +30,11 @@ SMALL = {"generic": "distributed", "ecp5": "distributed", "ice40": "logic"}
 
 HALVES = 2
 """Tiles that the lanes may have left: one is read while the next one is written."""
+
+
+def latency(parameters: Parameters) -> int:
+    """Cycles from a beat to its results: a neuron's, and one for the copies of what all channels listen to."""
+    return neuron_latency(parameters) + 1
 
 
 def sums_layout(parameters: Parameters) -> data.StructLayout:
@@ -53,7 +59,7 @@ class NeuronBank(Component):
         place: In, 0 .. R * P - 1, row by row. half: In(1).
         settings: In, ``settings_layout``.
         spikes: Out, C times 2 bits, ``latency`` cycles after the beat: bit 0 a spike, bit 1 a negative one.
-        membranes: Out, C times signed(X): of the pixel that ``place`` named a cycle ago.
+        membranes: Out, C times signed(X): of the pixel that ``place`` named two cycles ago.
         load: In(1): a pulse: take the constants of C channels from address ``first`` on; ``loaded``: Out(1): done,
             C + 3 cycles later; beats may enter from the next cycle on.
         write: In, ``write_layout``: the table of constants.
@@ -124,36 +130,24 @@ class NeuronBank(Component):
         rows, channels, columns, places = parameters.rows, parameters.channels, parameters.columns, parameters.places
         width = parameters.accumulator_bits
 
-        def small(name: str, shape: Any, depth: int) -> memory.Memory:
-            """A few wide words: better in logic cells than in block RAM."""
-            made = ram(shape, max(depth, 2), ram_style=SMALL[parameters.device])
-            m.submodules[name] = made
-            return made
+        def small(name: str, shape: Any, depth: int) -> tuple[Any, Any]:
+            """The ports of a few words: better in logic cells than in block RAM."""
+            m.submodules[name] = made = ram(shape, max(depth, 2), ram_style=SMALL[parameters.device])
+            return made.read_port(), made.write_port()
 
-        left = small("left", unsigned(self.store.sums.as_value().shape().width), HALVES * parameters.pixels)
-        states = small("states", data.ArrayLayout(state_layout(parameters), channels), places)
-        statics = small("statics", data.ArrayLayout(signed(parameters.state_bits), channels), places)
-        write_left, read_left = left.write_port(), left.read_port()
-        write_state, read_state = states.write_port(), states.read_port()
-        write_static, read_static = statics.write_port(), statics.read_port()
+        def copy(value: Any, name: str) -> Signal:
+            """A register of a channel's own: wires, not memories, limit the clock."""
+            m.submodules[name] = register = Register(len(value), parameters.device)
+            m.d.comb += register.d.eq(value)
+            return register.q
 
         # ``place`` counts row by row; the lanes left all rows of a pixel in one word.
-        pixel = self.place % parameters.pixels if rows > 1 else self.place
-        row = Signal(range(max(rows, 2)))
-        m.d.sync += row.eq(self.place // parameters.pixels)
-        m.d.comb += [
-            write_left.en.eq(self.store.enable),
-            write_left.addr.eq(self.store.slot + parameters.pixels * self.store.half),
-            write_left.data.eq(self.store.sums.as_value()),
-            read_left.addr.eq(pixel + parameters.pixels * self.half),
-            read_state.addr.eq(self.place),
-            read_static.addr.eq(self.place),
-        ]
-        places_late = [self.place]
-        for cycle in range(self.latency + 1):
-            late = Signal(self.place.shape(), name=f"place_{cycle + 1}")
-            m.d.sync += late.eq(places_late[-1])
-            places_late.append(late)
+        store, pixel_bits = self.store, (parameters.pixels - 1).bit_length()
+        pixel = Cat(self.place[:pixel_bits], self.half)
+        row = later(m, self.place >> pixel_bits, range(max(rows, 2)), "row", 2)
+        beat = later(m, self.beat, self.beat.shape(), "beat")
+        sums = later(m, store.sums, store.sums.shape(), "sums")
+        ended = later(m, self.place, self.place.shape(), "place", self.latency - 1)
 
         # Constants come from their table one channel a cycle, and move up.
         m.submodules.constants = table = ram(constants_layout(parameters), parameters.neurons)
@@ -176,27 +170,38 @@ class NeuronBank(Component):
 
         for channel in range(channels):
             m.submodules[f"neuron_{channel}"] = neuron = self.neurons[channel]
+            read_left, write_left = small(
+                f"left_{channel}", unsigned(rows * columns * width), HALVES * parameters.pixels
+            )
+            read_state, write_state = small(f"states_{channel}", state_layout(parameters), places)
+            read_static, write_static = small(f"statics_{channel}", signed(parameters.state_bits), places)
+            of_rows = [sums[(r * channels + channel) * columns + j] for r in range(rows) for j in range(columns)]
+            place, end = copy(self.place, f"place_{channel}"), copy(ended, f"end_{channel}")
             m.d.comb += [
-                neuron.beat.eq(self.beat),
-                neuron.state.eq(read_state.data[channel]),
-                neuron.static.eq(read_static.data[channel]),
+                Cat(write_left.addr, write_left.en).eq(
+                    copy(Cat(store.slot[:pixel_bits], store.half, store.enable), f"store_{channel}")
+                ),
+                write_left.data.eq(Cat(of_rows)),
+                read_left.addr.eq(copy(pixel, f"pixel_{channel}")),
+                read_state.addr.eq(place),
+                read_static.addr.eq(place),
+                neuron.beat.eq(beat),
+                neuron.state.eq(read_state.data),
+                neuron.static.eq(read_static.data),
                 neuron.constants.eq(constants[channel]),
                 neuron.settings.eq(self.settings),
-                write_state.data[channel].eq(neuron.after),
-                write_static.data[channel].eq(neuron.current),
+                write_state.en.eq(neuron.stored),
+                write_state.addr.eq(end),
+                write_state.data.eq(neuron.after),
+                write_static.en.eq(neuron.committed),
+                write_static.addr.eq(later(m, end, end.shape(), f"committed_{channel}")),
+                write_static.data.eq(neuron.current),
                 self.spikes[channel].eq(neuron.spike & neuron.fired.replicate(2)),
-                self.membranes[channel].eq(read_state.data[channel].membrane),
+                self.membranes[channel].eq(read_state.data.membrane),
             ]
             for j in range(columns):
-                of_rows = [(r * channels + channel) * columns + j for r in range(rows)]
-                sums = [read_left.data[at * width : (at + 1) * width].as_signed() for at in of_rows]
-                m.d.comb += neuron.sums[j].eq(Choice(sums)[row] if rows > 1 else sums[0])
+                parts = [read_left.data[(r * columns + j) * width :][:width].as_signed() for r in range(rows)]
+                m.d.comb += neuron.sums[j].eq(Choice(parts)[row] if rows > 1 else parts[0])
             if parameters.trace:
                 m.d.comb += self.trace[channel].eq(neuron.trace)
-        m.d.comb += [
-            write_state.en.eq(neuron.stored),
-            write_state.addr.eq(places_late[self.latency]),
-            write_static.en.eq(neuron.committed),
-            write_static.addr.eq(places_late[self.latency + 1]),
-        ]
         return m

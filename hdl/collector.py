@@ -12,6 +12,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.parameters import Parameters
+from hdl.register import Register
 from hdl.tables import CHUNK_BITS, COORDINATE_BITS, COUNT_BITS, address_bits
 
 
@@ -128,10 +129,14 @@ class Collector(Component):
         channels, rows, pixels = parameters.channels, parameters.rows, parameters.pixels
         columns, places = parameters.columns, parameters.places
         trains = [Signal(2 * places * columns, name=f"train_{c}") for c in range(channels)]
-        with m.If(self.clear):
-            m.d.sync += [train.eq(0) for train in trains]
-        with m.Elif(self.push):
-            m.d.sync += [train.eq(Cat(train[2:], self.spikes[c])) for c, train in enumerate(trains)]
+        for c, train in enumerate(trains):
+            # A copy for each channel: wires, not the trains, limit the clock.
+            m.submodules[f"pushed_{c}"] = pushed = Register(4, parameters.device)
+            m.d.comb += pushed.d.eq(Cat(self.spikes[c], self.push, self.clear))
+            with m.If(pushed.q[3]):
+                m.d.sync += train.eq(0)
+            with m.Elif(pushed.q[2]):
+                m.d.sync += train.eq(Cat(train[2:], pushed.q[:2]))
 
         # What is sent, and of which tile. What is left of the map is known when the first word is chosen.
         tile = Signal(

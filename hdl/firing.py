@@ -9,9 +9,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import enum, fifo
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.bank import HALVES
+from hdl.bank import HALVES, latency
 from hdl.delay import later
-from hdl.neuron import Constant, Fire, beat_layout, latency, revisit
+from hdl.neuron import Constant, Fire, beat_layout, revisit
 from hdl.parameters import Parameters
 from hdl.sequencer import mark_layout
 from hdl.tables import CHUNK_BITS, COORDINATE_BITS, STEP_BITS, address_bits, job_layout
@@ -48,7 +48,7 @@ class Firing(Component):
         filled: In(1): a pulse: they are all there.
         released: Out(1): a pulse: they are not needed any more.
         beat: Out, ``beat_layout``; place, half: Out.
-        push: Out(1): ``Neuron.latency`` cycles after a beat that belongs to a train (also an empty one).
+        push: Out(1): ``NeuronBank.latency`` cycles after a beat that belongs to a train (also an empty one).
         clear: Out(1): a pulse: a new train begins.
         emit: Out(1): a pulse: a chunk of columns is complete, with the push of this cycle. show: Out(1): a pulse: the
             membranes of ``place`` are there from the next cycle on.
@@ -57,7 +57,7 @@ class Firing(Component):
         row, group, index: Out, with ``emit`` or ``show``: of the tile: its first row, its group; of the words: the
             chunk.
 
-    What the unit says comes ``ahead`` cycles after it has been decided.
+    Beats come ``ahead`` cycles after they have been decided.
     """
 
     ahead = 2
@@ -325,7 +325,7 @@ class Firing(Component):
             self.half.eq(later(m, half, 1, "half", self.ahead)),
             self.place.eq(later(m, counter, self.place.shape(), "place", self.ahead)),
             self.clear.eq(later(m, clear, 1, "clear", self.ahead)),
-            self.show.eq(later(m, show, 1, "show", self.ahead)),
+            self.show.eq(later(m, show, 1, "show", self.ahead + 1)),
         ]
         return m
 

@@ -134,14 +134,14 @@ def combining(parameters: Parameters) -> int:
     return max(1, (parameters.columns - 1).bit_length())
 
 
-def latency(parameters: Parameters) -> int:
+def neuron_latency(parameters: Parameters) -> int:
     """Cycles from a beat to its results."""
     return combining(parameters) + 5
 
 
 def revisit(parameters: Parameters) -> int:
     """A neuron's next beat may enter this many cycles after the last one."""
-    return latency(parameters) + 1
+    return neuron_latency(parameters) + 1
 
 
 def _if(condition: Any, value: Any) -> Any:
@@ -181,7 +181,7 @@ class Neuron(Component):
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
-        self.combining, self.latency = combining(parameters), latency(parameters)
+        self.combining, self.latency = combining(parameters), neuron_latency(parameters)
         self.revisit, self.settled = revisit(parameters), revisit(parameters) + 1
         state = signed(parameters.state_bits)
         ports: dict[str, Any] = {

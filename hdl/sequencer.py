@@ -86,8 +86,8 @@ class Sequencer(Component):
         requests: Out, stream of ``request_layout``: one a cycle while inside a segment.
         write_segment, write_fetch: In, ``write_layout``: the tables; while not busy.
 
-    The first request comes 12 cycles after ``ready``. Between two segments there are 7 cycles without a request, and 9
-    after the end of a block, if requests are taken and ``ready`` is there at once.
+    The first request comes 10 cycles after ``ready``. Between two segments there are 4 or 5 cycles without a request,
+    and 7 after the end of a block, if requests are taken and ``ready`` is there at once.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -205,35 +205,25 @@ class Sequencer(Component):
         plane, weights = Signal(event), Signal(address_bits(parameters.weight_words))
         m.d.comb += [read_segment.addr.eq(pointer), self.busy.eq(1)]
 
-        # A request is made from a fetch's entry and from the segment, which stays until all are made. They
-        # queue, so that nothing in here has to stop at once.
+        # What is asked for, but for the fetch's entry, which is still read. Requests queue: nothing in here has to stop
+        # at once.
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=request_layout(parameters).size, depth=QUEUE)
         waiting, read, made = Signal(), Signal(), Signal()
-        asking = data.StructLayout(
-            {"plane": plane.shape(), "weights": weights.shape(), "marks": 1, "mark": mark_layout()}
-        )
-        asked = Signal(asking)
-        asks = later(m, asked, asking, "asks", 2)
+        asked = Signal(request_layout(parameters))
+        asks = later(m, asked, request_layout(parameters), "asks", 2)
         # The first register is near the memory, which is slow enough by itself.
         fetch = later(m, read_fetch.data, fetch_layout(parameters), "fetch", 2)
         found = later(m, read_segment.data, segment_layout(parameters), "found")
         room = Signal()
         request = Signal(request_layout(parameters))
         m.d.comb += [
-            request.marks.eq(asks.marks),
-            request.mark.eq(asks.mark),
-            request.address.eq(asks.plane + fetch.offset),
-            request.row_offset.eq(segment.row_offset),
-            request.row.eq(row + fetch.row),
-            request.row_stride.eq(segment.row_stride),
-            request.rows.eq(segment.rows),
-            request.group.eq(group + fetch.group),
-            request.groups.eq(segment.groups),
-            request.last.eq(segment.edge),
+            request.eq(asks),
+            request.address.eq(asks.address + fetch.offset),
+            request.row.eq(asks.row + fetch.row),
+            request.group.eq(asks.group + fetch.group),
             request.care.eq(fetch.care),
             request.first.eq(fetch.first),
             request.number.eq(fetch.number),
-            request.weights.eq(asks.weights),
             queue.w_data.eq(request.as_value()),
             queue.w_en.eq(made),
             self.requests.payload.as_value().eq(queue.r_data),
@@ -268,12 +258,8 @@ class Sequencer(Component):
                 m.d.sync += [block_first.eq(pointer), pass_first.eq(pointer)]
                 m.next = "load"
             with m.State("load"), m.If(self.ready):
-                m.next = "read"
-            with m.State("read"):
-                m.next = "found"
-            with m.State("found"):
                 m.next = "take"
-            with m.State("take"), m.If(~waiting & ~read & ~made):
+            with m.State("take"):
                 m.d.sync += segment.eq(found)
                 m.next = "multiply"
             with m.State("multiply"):
@@ -298,16 +284,23 @@ class Sequencer(Component):
                     last_fetch.eq(lone_fetch),
                     running.eq(1),
                 ]
+                # Where it goes on is known; the table is read meanwhile.
+                m.d.sync += pointer.eq(pointer + 1)
+                with m.If(segment.last):
+                    m.d.sync += pass_first.eq(pointer + 1)
+                    with m.If(~ends_pass):
+                        m.d.sync += [pointer.eq(pass_first), pass_first.eq(pass_first)]
+                    with m.Elif(segment.end & repeats):
+                        m.d.sync += [pointer.eq(block_first), pass_first.eq(block_first)]
                 m.next = "run"
             with m.State("run"), m.If(steps & last_fetch & last_input):
                 m.next = "next"
             with m.State("next"), m.If(closes):
-                m.next = "read"
+                m.next = "take"
                 with m.If(segment.last & ends_pass & segment.end):
                     m.next = "tile"
             with m.State("tile"):
-                # The mark still shows this segment; nothing of it changes before the next ``take``.
-                m.next = "read"
+                m.next = "take"
                 with m.If(ends_block):
                     m.next = "block"
                     with m.If(last_block):
@@ -322,13 +315,18 @@ class Sequencer(Component):
                 m.d.sync += tile_row.eq(Mux(ends_map, 0, tile_row + 1))
             with m.If(ends_block):
                 m.d.sync += blocks.eq(blocks - 1)
-            with m.If(repeats):
-                m.d.sync += [pointer.eq(block_first), pass_first.eq(block_first)]
             with m.If(skips):
                 m.d.sync += channel.eq(channel + segment.plane)
         with m.If(steps):
             m.d.sync += [
-                *(waiting.eq(1), asked.marks.eq(0), asked.plane.eq(plane), asked.weights.eq(weights)),
+                waiting.eq(1),
+                asked.marks.eq(0),
+                asked.address.eq(plane),
+                asked.row.eq(row),
+                asked.group.eq(group),
+                asked.weights.eq(weights),
+                asked.last.eq(segment.edge),
+                *(asked[name].eq(segment[name]) for name in ("row_offset", "row_stride", "rows", "groups")),
                 number.eq(number - 1),
                 read_fetch.addr.eq(read_fetch.addr + 1),
                 last_fetch.eq(number == 1),
@@ -346,7 +344,7 @@ class Sequencer(Component):
                 with m.If(last_input):
                     m.d.sync += [running.eq(0), closing.eq(1)]
         with m.If(closes):
-            m.d.sync += [closing.eq(0), pointer.eq(pointer + 1)]
+            m.d.sync += closing.eq(0)
             with m.If(segment.last):
                 m.d.sync += [
                     waiting.eq(1),
@@ -356,9 +354,6 @@ class Sequencer(Component):
                     asked.mark.first.eq(chunk == 0),
                     asked.mark.last.eq(ends_pass),
                     asked.mark.end.eq(ends_pass & segment.end),
-                    chunk.eq(chunk + 1),
-                    pointer.eq(pass_first),
+                    chunk.eq(Mux(ends_pass, 0, chunk + 1)),
                 ]
-                with m.If(ends_pass):
-                    m.d.sync += [chunk.eq(0), pointer.eq(pointer + 1), pass_first.eq(pointer + 1)]
         return m

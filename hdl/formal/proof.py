@@ -11,7 +11,7 @@ from typing import Any
 from hdl.formal.code import Code
 from hdl.formal.equivalence import Columns, Equivalence
 from hdl.formal.rate import Conservation, Firing, NetCount, NoWrap, OneSpike
-from hdl.neuron import latency, revisit
+from hdl.neuron import neuron_latency, revisit
 from hdl.parameters import Parameters
 from hdl.toolchain import Verdict, program, prove, verilog
 
@@ -43,7 +43,7 @@ class Property:
 
 def flushed(parameters: Parameters) -> int:
     """Cycles after which nothing is under way that entered before the first."""
-    return latency(parameters) + 3
+    return neuron_latency(parameters) + 3
 
 
 def visits(parameters: Parameters) -> int:

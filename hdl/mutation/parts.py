@@ -10,7 +10,7 @@ from typing import Any
 
 from hdl.array import Array
 from hdl.mutation.survivors import Arrays, Neurons, Pair
-from hdl.neuron import Neuron, latency
+from hdl.neuron import Neuron, neuron_latency
 from hdl.parameters import Parameters
 from hdl.stimuli import Cycles, random_beats, random_operations
 
@@ -44,8 +44,8 @@ PARTS = {
         lambda: Neuron(WIDTHS),
         lambda neuron, random: random_beats(neuron, random, 5000),
         Neurons,
-        depth=latency(WIDTHS) + 4,
-        horizon=2 * latency(WIDTHS) + 4,
+        depth=neuron_latency(WIDTHS) + 4,
+        horizon=2 * neuron_latency(WIDTHS) + 4,
     ),
     "array": Part(
         lambda: Array(1, 2, 2, 2, 8, 12),

@@ -100,6 +100,7 @@ class Bench:
         for place in range(places):
             context.set(bank.place, place)
             await context.tick()
+            await context.tick()
             self.membranes[place] = [context.get(membrane) for membrane in bank.membranes]
 
     async def store(self, context: Any, left: list[list[list[int]]], half: int, slot: int) -> None:

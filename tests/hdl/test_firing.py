@@ -189,11 +189,11 @@ def check_distances(bench: Bench) -> None:
     committed: dict[int, int] = {}
     for cycle, name, beat in bench.actions:
         if name == "show":
-            assert cycle + 1 - stored[beat["place"]] > neuron.latency
+            assert cycle + 1 - stored[beat["place"]] > bench.firing.latency
         if name != "beat":
             continue
         place = beat["place"]
-        assert "fire" not in beat or cycle + neuron.latency in pushes
+        assert "fire" not in beat or cycle + bench.firing.latency in pushes
         assert cycle - stored.get(place, -99) >= neuron.revisit
         if beat.get("constant") == Constant.STATIC.value or "again" in beat:
             assert cycle - committed.get(place, -99) >= neuron.settled
