@@ -143,6 +143,26 @@ def test_a_mismatch_stops_the_command(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "results.json").read_text())["rows"] == []
 
 
+def test_the_fastest_setting_is_found_and_a_failing_one_is_named():
+    if "spikingjelly" in MISSING:
+        pytest.skip(MISSING["spikingjelly"])
+    from benchmarks.peers.spikingjelly import Fastest
+
+    class Setting:
+        def __init__(self, note, seconds):
+            self.note, self.seconds = note, seconds
+
+        def run(self, images):
+            if self.seconds is None:
+                raise RuntimeError("no compiler")
+            return Outcome(images + self.seconds, self.seconds)
+
+    candidates = [Setting("eager", 3), Setting("compiled", None), Setting("last", 2), Setting("other", 4)]
+    found = Fastest("both", iter(candidates), np.zeros(1))
+    assert found.note == "last; compiled: RuntimeError"
+    assert found.run(np.zeros(1)).outputs == 2
+
+
 def test_engines_take_turns_and_another_one_begins_each_round(monkeypatch):
     monkeypatch.setattr(measure, "PAUSE", 0)
     order = []

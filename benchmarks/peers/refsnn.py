@@ -27,7 +27,7 @@ class Simulator:
         """Hand the images over; never more than a batch is worked on at a time."""
         case = self.case
         together = len(images) if case.batch % case.threads == 0 else case.batch
-        slices = max(1, case.batch // case.threads)
+        slices = -(-case.batch // case.threads)
         parts = [
             simulate(
                 case.network,
