@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from refsnn.errors import InputError
 from refsnn.geometry import Shape
+from refsnn.kernels.dense import Kernels, Memory
 from refsnn.network import Projection
 
 ENVIRONMENT = "REFSNN_KERNELS"
 """Environment variable that names the kernel set where the caller asks for ``auto``."""
 
-SETS = ("portable",)
+SETS = ("amx", "portable")
 """The kernel sets, the fastest first: each is the module of this package with that name."""
 
 SLACK = 512
@@ -35,6 +36,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self._buffers: dict[str, NDArray[Any]] = {}
+        self.memory = Memory()
 
     def take(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
         """A flat array of at least ``size`` entries, with whatever the last taker of ``name`` left in it."""
@@ -65,6 +67,9 @@ class Synapses(Protocol):
 
 class KernelSet(Protocol):
     """What a module of this package offers."""
+
+    dense: Kernels | None
+    """Kernels for the populations of ``dense.plan``; None: there are none."""
 
     def available(self) -> bool:
         """Whether this machine can run it."""

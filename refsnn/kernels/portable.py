@@ -54,6 +54,10 @@ SHORTEST_CHUNK = 8
 """With fewer events between two flushes, accumulating in int32 from the start is faster."""
 
 
+dense = None
+"""What spikes is gathered; dense sums would be slower."""
+
+
 def available() -> bool:
     """Whether this machine can run it: any can."""
     return True

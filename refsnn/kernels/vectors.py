@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -24,6 +25,9 @@ WORD = 64
 
 COPIED = 64
 """``shifted_copy`` works on so many entries at a time: room that must follow source and destination."""
+
+_ARRAYS = ("sums", "settings", "membranes", "counts", "events")
+"""The arrays of ``make_access``."""
 
 _stack_slot: Any = cgutils.alloca_once
 
@@ -184,13 +188,14 @@ def _shifted_copy(context: Any, source: Any, target: Any, count: Any, shift: Any
     return types.void(*[types.intp] * 5), generate
 
 
-def _make_mask(comparison: str) -> Any:
+def _make_mask(comparison: str, lanes: int = WORD) -> Any:
     @intrinsic
     def mask(context: Any, address: Any) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            vector = _vector(_I8, WORD)
+            vector = _vector(_I8, lanes)
             events = _load(builder, arguments[0], vector, 1)
-            return builder.bitcast(builder.icmp_signed(comparison, events, _constant(vector, 0)), _I64)
+            bits = builder.bitcast(builder.icmp_signed(comparison, events, _constant(vector, 0)), ir.IntType(lanes))
+            return bits if lanes == WORD else builder.zext(bits, _I64)
 
         return types.uint64(types.intp), generate
 
@@ -209,6 +214,47 @@ def _population_count(context: Any, word: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.intp(types.uint64), generate
+
+
+def make_access(array: str, dtype: type[np.generic]) -> tuple[Any, Any]:
+    """Build ``load(address, index)`` and ``store(address, index, value)`` of one element of an array known by a name.
+
+    Addresses are all that such code has of its arrays, so LLVM must be told that arrays of different names never
+    overlap: otherwise it would check that before each short loop, or not use vectors at all.
+    """
+    scalar = numba.from_dtype(np.dtype(dtype))
+    kind = ir.IntType(8 * np.dtype(dtype).itemsize)
+
+    def mark(builder: ir.IRBuilder, instruction: Any) -> None:
+        module = builder.module
+        domain = module.add_metadata(["refsnn"])
+        scopes = {name: module.add_metadata([f"refsnn.{name}", domain]) for name in _ARRAYS}
+        others = [scope for name, scope in scopes.items() if name != array]
+        instruction.set_metadata("alias.scope", module.add_metadata([scopes[array]]))
+        instruction.set_metadata("noalias", module.add_metadata(others))
+
+    def element(builder: ir.IRBuilder, address: ir.Value, index: ir.Value) -> ir.Value:
+        return builder.gep(builder.inttoptr(address, kind.as_pointer()), [index])
+
+    @intrinsic
+    def load(context: Any, address: Any, index: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            value = builder.load(element(builder, *arguments), align=kind.width // 8)
+            mark(builder, value)
+            return value
+
+        return scalar(types.intp, types.intp), generate
+
+    @intrinsic
+    def store(context: Any, address: Any, index: Any, value: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            address, index, value = arguments
+            mark(builder, builder.store(value, element(builder, address, index), align=kind.width // 8))
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp, scalar), generate
+
+    return load, store
 
 
 def _prefer_wide_vectors(context: Any) -> Any:
@@ -241,6 +287,9 @@ negative_mask = _make_mask("<")
 
 nonzero_mask = _make_mask("!=")
 """Bit i of the uint64: whether the i-th of the 64 int8 at an address is not 0."""
+
+nonzero_columns = _make_mask("!=", LANES)
+"""Bit i of the uint64: whether the i-th of the 32 int8 at an address is not 0."""
 
 trailing_zeros: Any = intrinsic(_trailing_zeros)
 """The index of the lowest set bit of a uint64; 64 for 0."""

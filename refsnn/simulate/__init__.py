@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
 from refsnn.kernels import Workspace
+from refsnn.kernels.dense import halos, plan
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
 from refsnn.simulate.layers import Run, Totals
 from refsnn.simulate.links import connect, input_operations, largest_currents
@@ -97,17 +98,22 @@ def simulate(
         if drain < UNTIL_QUIET:
             raise InputError(f"drain is {drain}; a number of steps, or {UNTIL_QUIET} for until quiet, was expected")
         network = dataclasses.replace(network, drain=drain)
-    links = connect(network, kernel_sets.select(kernels))
+    kernel_set = kernel_sets.select(kernels)
+    links = connect(network, kernel_set)
     shared = network.drain == 0 and not any(p.schedule.separated for p in network.populations)
     groups = [tuple(sorted(set(wanted)))] if shared else [(each,) for each in sorted(set(wanted))]
     results: dict[int, tuple[Totals, int, float]] = {}
     done = _Done(progress, len(groups))
     for marks in groups:
         begin = time.perf_counter()
+        largest = largest_currents(network, links, marks[-1])
+        dense = plan(network, kernel_set.dense, largest, marks[-1]) if kernel_set.dense else {}
         run = Run(
             network=network,
             links=links,
-            largest=largest_currents(network, links, marks[-1]),
+            dense=dense,
+            halos=halos(dense),
+            largest=largest,
             steps=marks[-1],
             marks=marks,
             recorder=None if record is None else _Serialised(record),

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refsnn.errors import InputError
-from refsnn.geometry import Shape
+from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels import Workspace
+from refsnn.kernels.dense import LARGEST, OFFSET, Dense, Feed
+from refsnn.kernels.maps import Layout, Maps, sum_pool
 from refsnn.kernels.populations import accumulate_and_send, integrate_and_fire
 from refsnn.network import UNTIL_QUIET, Input, MaxPool, Network, Population, Projection, Readout, Spiking
 from refsnn.simulate.links import LONGEST_DRAIN, Link, Links
@@ -73,11 +75,15 @@ class Run:
         largest: of ``links.largest_currents`` for these steps.
         steps: T.
         marks: the numbers of steps to report on: several only in rate schedules without drain.
+        dense: of ``kernels.dense.plan``: the populations that go that way, unless one of a slice's images is recorded.
+        halos: of ``kernels.dense.halos``.
         recorder: or None.
     """
 
     network: Network
     links: Links
+    dense: dict[str, Dense]
+    halos: dict[Feed, Padding]
     largest: dict[str, int]
     steps: int
     marks: tuple[int, ...]
@@ -108,7 +114,10 @@ class _Slice:
         self._images = images
         self._workspace = workspace
         self._wanted = [i for i in range(len(images)) if run.recorder is not None and run.recorder.wants(first + i)]
+        self._memory = workspace.memory
+        self._dense = {} if self._wanted else run.dense
         self._signals: dict[str, Signal] = {}
+        self._feeds: dict[Feed, Maps] = {}
         shape = (len(run.marks), len(images), *run.network.readout.shape)
         self._totals = Totals(np.zeros(shape, np.int64))
 
@@ -117,6 +126,10 @@ class _Slice:
         for population in self._run.network.populations:
             if isinstance(population, Input):
                 self._input(population)
+            elif isinstance(population, Spiking) and population.name in self._dense:
+                self._dense_spiking(population, self._dense[population.name])
+            elif isinstance(population, Readout) and population.name in self._dense:
+                self._dense_readout(population, self._dense[population.name])
             elif isinstance(population, MaxPool):
                 self._signals[population.name] = max_pool(population, self._signals[population.source])
             elif isinstance(population, Readout):
@@ -128,7 +141,7 @@ class _Slice:
             if isinstance(population, Input | MaxPool):
                 self._record_source(population)
             for name in last[population.name]:
-                self._signals.pop(name, None)
+                self._forget(name)
         return self._totals
 
     def _input(self, population: Input) -> None:
@@ -136,7 +149,86 @@ class _Slice:
         pixels = self._images.reshape(-1, *spatial(population.shape)).transpose(0, 2, 3, 1)
         values = population.table[channels, pixels].astype(np.int32)[:, np.newaxis]
         largest = int(np.abs(population.table.astype(np.int32)).max(initial=0))
-        self._signals[population.name] = Signal(values=values, static=True, largest=largest)
+        self._signals[population.name] = Signal(plain=values, graded=True, static=True, largest=largest)
+
+    def _forget(self, name: str) -> None:
+        """Let go of what a population sent."""
+        signal = self._signals.pop(name, None)
+        held = [] if signal is None or signal.maps is None else [signal.maps]
+        for feed in [feed for feed in self._feeds if feed[0] == name]:
+            maps = self._feeds.pop(feed)
+            if maps not in held:
+                held.append(maps)
+        for maps in held:
+            self._memory.give(maps)
+
+    # Dense kernels
+
+    def _dense_spiking(self, population: Spiking, dense: Dense) -> None:
+        number = len(self._images)
+        separated = population.schedule.separated
+        layout = Layout(
+            spatial(population.shape),
+            number if separated else number * dense.length,
+            self._run.halos.get((population.name, None), NO_PADDING),
+        )
+        maps = self._memory.take(layout, number)
+        outcome = dense.run(self._dense_feeds(dense), number, maps, self._beside(population, dense), self._memory)
+        assert outcome.spikes is not None
+        assert outcome.saturated is not None
+        steps = self._run.steps
+        signal = Signal(maps=maps, steps=steps, spikes=outcome.spikes)
+        if separated:
+            signal.graded, signal.base = True, population.schedule.base
+            signal.largest = population.schedule.levels(steps)
+        else:
+            self._totals.drained = max(self._totals.drained, dense.length - steps)
+        self._signals[population.name] = signal
+        self._count(population, signal, outcome.saturated)
+
+    def _dense_readout(self, population: Readout, dense: Dense) -> None:
+        number = len(self._images)
+        outcome = dense.run(self._dense_feeds(dense), number, None, None, self._memory)
+        assert outcome.sums is not None
+        static = self._beside(population, dense)
+        self._totals.membranes[:] = dense.membranes(outcome.sums, number, static, self._run.marks)
+        self._count_synapses(population)
+
+    def _dense_feeds(self, dense: Dense) -> dict[Feed, Maps]:
+        """The events that a population reads, in its layout; made once for all that read them."""
+        for feed in dense.feeds:
+            if feed not in self._feeds:
+                self._feeds[feed] = self._feed(feed, dense.length)
+        return {feed: self._feeds[feed] for feed in dense.feeds}
+
+    def _feed(self, feed: Feed, length: int) -> Maps:
+        name, pool = feed
+        signal = self._signals[name]
+        number = len(self._images)
+        shape = spatial(self._run.network[name].shape)
+        rows = number if signal.graded else number * length
+        if signal.maps is None:
+            offset = OFFSET if signal.static and signal.largest > LARGEST else 0
+            signal.maps = self._memory.take(
+                Layout(shape, rows, self._run.halos.get((name, None), NO_PADDING)), number, offset
+            )
+            signal.maps.fill(signal.values if signal.graded else signal.train(length))
+        if pool is None:
+            return signal.maps
+        pooled = self._memory.take(Layout(pool.output(shape), rows, self._run.halos[feed]), number)
+        sum_pool(signal.maps, pooled, pool)
+        return pooled
+
+    def _beside(self, population: Spiking | Readout, dense: Dense) -> NDArray[np.int32] | None:
+        """The currents from static sources ``(N, H, W, C)`` of a population that reads others as well."""
+        links = self._run.links.get(population.name, ())
+        if dense.static or not any(self._signals[link.projection.source].static for link in links):
+            return None
+        times = self._run.steps if population.schedule.separated and population.schedule.base == 1 else 1
+        beside: NDArray[np.int32] = times * self._static_currents(population)[:, 0]
+        return beside
+
+    # Kernels that the plan left out
 
     def _rate(self, population: Spiking) -> None:
         channels, height, width = spatial(population.shape)
@@ -149,7 +241,7 @@ class _Slice:
             neurons.run(currents, begin, end, self._workspace)
         flat, saturated = neurons.finish()
         train = flat.reshape(len(self._images), -1, height, width, channels)
-        signal = Signal(values=train, steps=self._run.steps, spikes=count_spikes(train))
+        signal = Signal(plain=train, steps=self._run.steps, spikes=count_spikes(train))
         self._signals[population.name] = signal
         self._totals.drained = max(self._totals.drained, signal.length - self._run.steps)
         self._count(population, signal, saturated)
@@ -186,7 +278,7 @@ class _Slice:
                 spikes[0],
             )
         largest = population.schedule.levels(steps)
-        signal = Signal(values=codes, largest=largest, base=base, steps=steps, spikes=spikes)
+        signal = Signal(plain=codes, graded=True, largest=largest, base=base, steps=steps, spikes=spikes)
         self._signals[population.name] = signal
         self._count(population, signal, np.array([saturated]))
         for image in self._wanted:

@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 
 from refsnn.geometry import Shape
 from refsnn.kernels import Events
+from refsnn.kernels.maps import Maps
 from refsnn.kernels.populations import count_events, window_maximum
 from refsnn.network import MaxPool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Signal:
     """What a population sends for a slice of images.
 
     Attributes:
-        values: ``(N, T', H, W, C) int8``: a train of ternary events; or ``(N, 1, H, W, C) int32``: one graded event for
-            the whole run (net count or binary code), or for each step where ``static``.
+        plain: see ``values``; None where there are only ``maps`` so far.
+        maps: the same in the layout of the dense kernels; None where it was not asked for.
+        graded: whether there is one graded event a neuron, and not a train.
         static: whether the graded events are the same in every step.
         largest: no graded event's magnitude exceeds this.
         base, steps: of the code.
@@ -31,7 +33,9 @@ class Signal:
             code ``(1, P)``: of its digits. Empty where ``static``.
     """
 
-    values: Events
+    plain: Events | None = None
+    maps: Maps | None = None
+    graded: bool = False
     static: bool = False
     largest: int = 1
     base: int = 1
@@ -39,14 +43,28 @@ class Signal:
     spikes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((1, 0), np.int64))
 
     @property
+    def values(self) -> Events:
+        """``(N, T', H, W, C) int8``: a train of ternary events; or ``(N, 1, H, W, C) int32``: one graded event.
+
+        It is that of the whole run (net count or binary code), or of each step where ``static``.
+        """
+        if self.plain is None:
+            assert self.maps is not None
+            events = self.maps.plain()
+            self.plain = events.astype(np.int32) if self.graded else events
+        return self.plain
+
+    @property
     def is_train(self) -> bool:
         """Whether there are events for each step."""
-        return self.values.dtype == np.int8
+        return not self.graded
 
     @property
     def length(self) -> int:
         """Steps of the train."""
-        return self.values.shape[1] if self.is_train else self.steps
+        if self.graded:
+            return self.steps
+        return self.maps.steps if self.plain is None and self.maps is not None else self.values.shape[1]
 
     def train(self, length: int) -> NDArray[Any]:
         """The ternary events, with steps of silence behind up to ``length``."""
@@ -62,12 +80,14 @@ class Signal:
         if not self.is_train:
             return self
         counts = self.values.sum(axis=1, dtype=np.int32, keepdims=True)
-        return Signal(values=counts, largest=self.length, steps=self.steps)
+        return Signal(plain=counts, graded=True, largest=self.length, steps=self.steps)
 
     def image(self, index: int) -> Signal:
         """The signal of one image of the slice, without counters."""
         values = self.values[index : index + 1]
-        return Signal(values=values, static=self.static, largest=self.largest, base=self.base, steps=self.steps)
+        return Signal(
+            plain=values, graded=self.graded, static=self.static, largest=self.largest, base=self.base, steps=self.steps
+        )
 
 
 def digits(codes: NDArray[Any], base: int, steps: int) -> NDArray[np.int8]:
@@ -96,7 +116,7 @@ def max_pool(population: MaxPool, source: Signal) -> Signal:
     if source.is_train:
         running = np.cumsum(source.values, axis=1, dtype=np.int32)
         train = np.diff(_maximum(population, running), axis=1, prepend=np.int32(0)).astype(np.int8)
-        return Signal(values=train, steps=source.steps, spikes=count_spikes(train))
+        return Signal(plain=train, steps=source.steps, spikes=count_spikes(train))
     maxima = _maximum(population, source.values)
     spikes = np.zeros((1, 0), np.int64)
     if not source.static:
@@ -104,7 +124,8 @@ def max_pool(population: MaxPool, source: Signal) -> Signal:
         sent = magnitude if source.base == 1 else np.bitwise_count(magnitude)
         spikes = sent.sum(axis=(0, 4), dtype=np.int64).reshape(1, -1)
     return Signal(
-        values=maxima,
+        plain=maxima,
+        graded=True,
         static=source.static,
         largest=source.largest,
         base=source.base,

@@ -1,0 +1,786 @@
+"""Dense layers, planned once: which events meet which weights, where they are, and what is done with their sums.
+
+A population's current is a sum of products: ``ROWS`` rows of events (images and steps, at one pixel or several) times
+``COLUMNS`` outputs, 64 channels a step. What a kernel set brings is only how such a block is summed (``Kernel``); the
+neurons take the block while it is in the first-level cache (``rows``), for all steps of a pixel, and write their events
+where the next layer reads them (``maps``). Convolutions of every stride, padding, dilation and grouping, dense layers
+and identities onto other channels differ in offsets and packed weights alone. Depthwise convolutions and plain
+identities, which have one weight for each column and tap, are added to the block.
+
+The plan of a network is made by ``plan``; populations that it leaves out go another way (``refsnn.simulate.layers``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from refsnn.geometry import NO_PADDING, Padding, Shape
+from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS, Layout, Maps, narrow_depth
+from refsnn.kernels.rows import (
+    LINE,
+    SETTINGS,
+    add_channelwise,
+    adjust,
+    count_codes,
+    count_spikes,
+    fire_once,
+    keep,
+    load_index,
+    make_fire,
+)
+from refsnn.network import Network, Projection, Readout, Spiking, SumPool
+
+LARGEST = 127
+"""The largest magnitude of an event that an int8 holds."""
+
+LARGEST_PIXEL = 255
+"""The largest event of a source that is static and never negative, held with an offset."""
+
+OFFSET = 128
+
+PARTS = 24
+"""An identity onto other columns is split into so many weights of 8 bits at most."""
+
+PANEL_BYTES = 700_000
+"""Weights that stay in the second-level cache while the map passes line by line; larger ones stay for the whole map."""
+
+Feed: TypeAlias = tuple[str, SumPool | None]
+"""A population and the sum-pool that its events go through."""
+
+
+JOB = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            # What is summed. Distances and addresses are in bytes.
+            "sources",  # address of (S, 4) int64: the first event, distance of outer and inner positions, and of rows
+            "number",  # S
+            "offsets",  # address of (K,) int64: of the events of each step of a sum, from their source
+            "bounds",  # address of (blocks, S + 1) int64: the steps of each block of columns and source
+            "weights",  # address of (K, 2, 16, 16, 4) int8: step, half of the columns, inputs by four, column, input
+            "taps",  # address of (Q, 3) int64: source, offset, address of COLUMNS int32, a weight for each column
+            "tap_bounds",  # address of (blocks + 1,) int64
+            "blocks",  # blocks of columns
+            "inner",  # inner positions; the outer ones are given to the call
+            "group",  # inner positions in one go
+            "rows",  # of sums at each position
+            "band",  # outer positions for which a block of columns is worked on before the next block
+            "adjust",  # address of (blocks, 3, COLUMNS) int32 for rows.adjust, or 0
+            "times",  # for rows.adjust
+            # What it becomes.
+            "constant",  # address of int32 currents, then distances by block, outer and inner position, image
+            "constant_block",
+            "constant_outer",
+            "constant_inner",
+            "constant_image",
+            "settings",  # address of (blocks, 4, COLUMNS) int32: see rows.SETTINGS
+            "low",  # of neurons.fire; with temporal separation: whether there are negative digits
+            "high",
+            "smallest",  # membrane
+            "largest",
+            "base",
+            "images",
+            "steps",
+            "input_steps",  # the steps with the constant
+            "step_rows",  # rows of sums from one step to the next: 0 where they are the same in all
+            # Where it goes.
+            "out",  # address, then distances by pair of blocks, block in a pair, outer and inner position, row
+            "out_pair",
+            "out_block",
+            "out_outer",
+            "out_inner",
+            "out_row",
+            "pixels",  # neighbouring pixels in a block of columns
+            "depth",  # columns of each
+            "lines_inner",  # whether inner positions are lines of the map and not its columns
+            "width",  # of the map
+            "scratch",  # memory for the sums of a group
+            "membranes",  # memory for membranes and counts of all images
+        )
+    ]
+)
+"""What a kernel needs to know of one call."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """How a kernel set sums a block; three jitted functions.
+
+    Attributes:
+        begin, end: around the blocks of a call.
+        add: ``add(job, column, outer, inner, row, rows, sums)``: the dense part of the sums of a block of columns for
+            ``rows`` (at most ``ROWS``) rows from ``row`` on, counted from the position's first; writes up to ``ROWS``
+            rows of ``COLUMNS`` int32 at the address ``sums``.
+    """
+
+    begin: Callable[..., None]
+    add: Callable[..., None]
+    end: Callable[..., None]
+
+
+class Kernels:
+    """A kernel set's dense kernels, made when they are first asked for."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._made: dict[tuple[Any, ...], Callable[..., None]] = {}
+
+    def rate(self, counted: bool, clamped: bool) -> Callable[..., None]:
+        """Of spiking populations in rate schedules; see ``rows.make_fire``."""
+        key = counted, clamped
+        if key not in self._made:
+            self._made[key] = _make_layer(self._kernel, make_fire(counted, clamped), count_spikes)
+        return self._made[key]
+
+    def separated(self) -> Callable[..., None]:
+        """Of spiking populations with temporal separation."""
+        if ("separated",) not in self._made:
+            self._made["separated",] = _make_layer(self._kernel, fire_once, count_codes)
+        return self._made["separated",]
+
+    def readout(self) -> Callable[..., None]:
+        """Of readouts: the sums as they are."""
+        if ("readout",) not in self._made:
+            self._made["readout",] = _make_layer(self._kernel, keep, count_spikes)
+        return self._made["readout",]
+
+
+def _make_layer(kernel: Kernel, neurons: Callable[..., None], count: Callable[..., None]) -> Callable[..., None]:
+    begin, add, end = kernel.begin, kernel.add, kernel.end
+
+    @numba.njit(cache=True, nogil=True)
+    def layer(job, first, last, spikes, saturated):  # type: ignore[no-untyped-def]
+        """Run the outer positions ``first`` to ``last``; spikes ``(T', P)`` and saturations ``(T',)`` are added."""
+        begin()
+        for start in range(first, last, job.band):
+            stop = min(start + job.band, last)
+            for block in range(job.blocks):
+                settings = job.settings + block * SETTINGS * LINE
+                for outer in range(start, stop):
+                    for inner in range(0, job.inner, job.group):
+                        number = min(job.group, job.inner - inner)
+                        total = number * job.rows
+                        for row in range(0, total, ROWS):
+                            add(job, block, outer, inner, row, min(ROWS, total - row), job.scratch + row * LINE)
+                        _add_taps(job, block, outer, inner, number)
+                        if job.adjust:
+                            adjust(job, total, job.adjust + block * 3 * LINE)
+                        for position in range(number):
+                            at = inner + position
+                            constant = job.constant + block * job.constant_block
+                            constant += outer * job.constant_outer + at * job.constant_inner
+                            out = job.out + (block // 2) * job.out_pair + (block % 2) * job.out_block
+                            out += outer * job.out_outer + at * job.out_inner
+                            sums = job.scratch + position * job.rows * LINE
+                            y = at if job.lines_inner else outer
+                            x = (outer if job.lines_inner else at) * job.pixels
+                            pixels = min(job.pixels, job.width - x)
+                            neurons(sums, job, pixels * job.depth, constant, settings, out, saturated)
+                            if spikes.shape[1]:
+                                count(job, out, spikes, y * job.width + x, pixels)
+        end()
+
+    return layer
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_taps(job, block, outer, inner, number):  # type: ignore[no-untyped-def]
+    """The part of the sums that has one weight for each column and tap."""
+    for tap in range(load_index(job.tap_bounds, block), load_index(job.tap_bounds, block + 1)):
+        source = job.sources + 32 * load_index(job.taps, 3 * tap)
+        events = load_index(source, 0) + outer * load_index(source, 1) + inner * load_index(source, 2)
+        events += load_index(job.taps, 3 * tap + 1)
+        for position in range(number):
+            sums = job.scratch + position * job.rows * LINE
+            add_channelwise(
+                job,
+                sums,
+                events + position * load_index(source, 2),
+                load_index(source, 3),
+                load_index(job.taps, 3 * tap + 2),
+            )
+
+
+# The plan
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """How a projection reads a feed.
+
+    Attributes:
+        padding: of the projection.
+        halo: the same, and on the right what an incomplete group of pixels reads as well.
+        lines, columns: from one position to the next.
+    """
+
+    feed: Feed
+    padding: Padding
+    halo: Padding
+    lines: int
+    columns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A population and all that feeds it, packed for dense kernels.
+
+    Attributes:
+        population: which.
+        shape: its ``(C, H, W)``.
+        readers: of its projections.
+        symbols: ``(K, 4) int64``: each step's block of channels, line, column and byte in its reader's windows.
+        readers_of: ``(K,) int64``.
+        bounds: ``(blocks, S + 1) int64``.
+        weights: ``(K, 2, 16, 16, 4) int8``.
+        tap_symbols: ``(Q, 5) int64``: reader, then as ``symbols``.
+        tap_bounds: ``(blocks + 1,) int64``.
+        tap_weights: ``(Q, COLUMNS) int32``.
+        adjust: ``(blocks, 3, COLUMNS) int32``, or None.
+        bias: as ``spread`` makes it.
+        settings: ``(blocks, SETTINGS, COLUMNS) int32``.
+        lines_inner: whether lines are worked on before columns.
+        static: whether what it reads is the same in every step.
+        counted, clamped: of ``rows.make_fire``.
+        length: T', of its train.
+    """
+
+    population: Spiking | Readout
+    shape: Shape
+    readers: tuple[_Reader, ...]
+    symbols: NDArray[np.int64]
+    readers_of: NDArray[np.int64]
+    bounds: NDArray[np.int64]
+    weights: NDArray[np.int8]
+    tap_symbols: NDArray[np.int64]
+    tap_bounds: NDArray[np.int64]
+    tap_weights: NDArray[np.int32]
+    adjust: NDArray[np.int32] | None
+    bias: NDArray[np.int32]
+    settings: NDArray[np.int32]
+    static: bool
+    counted: bool
+    clamped: bool
+    steps: int
+    length: int
+    limits: tuple[int, int]
+    width: tuple[int, int]
+    lines_inner: bool
+    kernels: Kernels
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """What it reads, each once."""
+        return tuple(dict.fromkeys(reader.feed for reader in self.readers))
+
+    def run(
+        self, feeds: dict[Feed, Maps], number: int, out: Maps | None, static: NDArray[np.int32] | None, memory: Memory
+    ) -> Outcome:
+        """Run the population on ``number`` images.
+
+        Args:
+            feeds: the events that it reads.
+            out: receives its events; None for a readout.
+            static: ``(N, H, W, C)``: currents of each step beside those that it reads itself.
+            memory: the thread's.
+        """
+        separated = self.population.schedule.separated
+        rows = number if self.static or separated else number * self.length
+        target = out.layout if out is not None else Layout(self.shape, rows)
+        pixels = target.pixels
+        lines_inner = self.lines_inner
+        groups = -(-self.shape[2] // pixels)
+        inner, outer = (self.shape[1], groups) if lines_inner else (groups, self.shape[1])
+        layouts = [feeds[reader.feed].layout for reader in self.readers]
+        sources = np.empty((len(self.readers), 4), np.int64)
+        for index, (reader, layout) in enumerate(zip(self.readers, layouts, strict=True)):
+            _, line, column, row = layout.strides
+            start = feeds[reader.feed].address + layout.origin - reader.padding[0] * line - reader.padding[2] * column
+            by_line, by_group = reader.lines * line, reader.columns * pixels * column
+            sources[index] = start, *((by_group, by_line) if lines_inner else (by_line, by_group)), row
+        flat = len(sources) > 0 and all(source[2] == rows * source[3] for source in sources)
+        strides = np.array([(*layout.strides[:3], 1) for layout in layouts], np.int64).reshape(-1, 4)
+        offsets = (self.symbols * strides[self.readers_of]).sum(axis=1)
+        taps = np.empty((len(self.tap_symbols), 3), np.int64)
+        taps[:, 0] = self.tap_symbols[:, 0]
+        taps[:, 1] = (self.tap_symbols[:, 1:] * strides[taps[:, 0]]).sum(axis=1)
+        taps[:, 2] = self.tap_weights.ctypes.data + 4 * COLUMNS * np.arange(len(taps))
+        constant = self.bias if static is None else spread(static, self.shape, self.bias)
+        group = _group(rows) if flat else 1
+        job = np.zeros(1, JOB)
+        held = [sources, offsets, taps, constant]  # what the kernel knows by address only
+        distances = [0 if size == 1 else stride for size, stride in zip(constant.shape, constant.strides, strict=True)]
+        values = {
+            "sources": sources.ctypes.data,
+            "number": len(sources),
+            "offsets": offsets.ctypes.data,
+            "bounds": self.bounds.ctypes.data,
+            "weights": self.weights.ctypes.data,
+            "taps": taps.ctypes.data,
+            "tap_bounds": self.tap_bounds.ctypes.data,
+            "blocks": len(self.bounds),
+            "inner": inner,
+            "group": group,
+            "rows": rows,
+            "band": 1 if self.weights.nbytes <= PANEL_BYTES else outer,
+            "adjust": 0 if self.adjust is None else self.adjust.ctypes.data,
+            "times": self.steps if separated and self.population.schedule.base == 1 else 1,
+            "constant": constant.ctypes.data,
+            "constant_block": distances[3],
+            "constant_outer": distances[2 if lines_inner else 1],
+            "constant_inner": distances[1 if lines_inner else 2],
+            "constant_image": distances[0],
+            "settings": self.settings.ctypes.data,
+            "low": self.limits[0],
+            "high": self.limits[1],
+            "smallest": self.width[0],
+            "largest": self.width[1],
+            "base": self.population.schedule.base,
+            "images": number,
+            "steps": self.steps if separated else self.length,
+            "input_steps": self.steps,
+            "step_rows": 0 if self.static else number,
+            "pixels": pixels,
+            "depth": min(target.depth, COLUMNS),
+            "lines_inner": lines_inner,
+            "width": self.shape[2],
+            "scratch": memory.scratch(group * rows + ROWS),
+            "membranes": memory.membranes(number),
+        }
+        outcome = Outcome()
+        kernel: Callable[..., None]
+        if out is None:
+            sums = np.zeros((inner * outer, rows, len(self.bounds) * COLUMNS), np.int32)
+            outcome.sums = sums
+            line = sums.strides[1]
+            values |= {"out": sums.ctypes.data, "out_pair": 8 * COLUMNS, "out_block": 4 * COLUMNS, "out_row": line}
+            values |= {"out_outer": inner * rows * line, "out_inner": rows * line}
+            kernel = self.kernels.readout()
+            spikes = np.zeros((0, 0), np.int64)
+            saturated = np.zeros(1, np.int64)
+        else:
+            pair, line, column, row = target.strides
+            distances_out = (column * pixels, line) if lines_inner else (line, column * pixels)
+            values |= {"out": out.address + target.origin, "out_pair": pair, "out_block": COLUMNS, "out_row": row}
+            values |= {"out_outer": distances_out[0], "out_inner": distances_out[1]}
+            kernel = self.kernels.separated() if separated else self.kernels.rate(self.counted, self.clamped)
+            length = 1 if separated else self.length
+            outcome.spikes = spikes = np.zeros((length, self.shape[1] * self.shape[2]), np.int64)
+            outcome.saturated = saturated = np.zeros(length, np.int64)
+        for name, value in values.items():
+            job[name] = value
+        kernel(job[0], 0, outer, spikes, saturated)
+        del held
+        return outcome
+
+    def membranes(
+        self, sums: NDArray[np.int32], number: int, static: NDArray[np.int32] | None, marks: tuple[int, ...]
+    ) -> NDArray[np.int64]:
+        """A readout's membranes ``(marks, N, *shape)`` from what ``run`` gave: at several T in rate schedules only."""
+        channels, height, width = self.shape
+        layout = Layout(self.shape, 1)
+        constant = self.bias if static is None else spread(static, self.shape, self.bias)
+        groups = -(-width // layout.pixels)
+        lines_inner = self.lines_inner
+        rows = sums.shape[1]
+        order = (groups, height) if lines_inner else (height, groups)
+        maps = sums.reshape(*order, rows // number, number, -1).astype(np.int64)
+        maps = maps.transpose(2, 3, 1, 0, 4) if lines_inner else maps.transpose(2, 3, 0, 1, 4)
+        added = constant.reshape(*constant.shape[:3], -1)
+        if self.population.schedule.separated:
+            ends = maps + added  # the bias is that of all steps already
+        else:
+            length = maps.shape[0]
+            running = np.cumsum(maps, axis=0)
+            last = [min(mark, length) - 1 for mark in marks] if len(marks) > 1 else [length - 1]
+            times = np.array(marks, np.int64).reshape(-1, 1, 1, 1, 1)
+            sent = maps * times if self.static else running[last]
+            ends = sent + times * added
+        outputs = ends.reshape(*ends.shape[:3], groups * layout.pixels, -1)[:, :, :, :width, :channels]
+        return outputs.transpose(0, 1, 4, 2, 3).reshape(*outputs.shape[:2], *self.population.shape)
+
+
+@dataclass
+class Outcome:
+    """What a run gave beside events: spikes ``(T', pixels)`` and clamps ``(T',)``, or a readout's sums."""
+
+    spikes: NDArray[np.int64] | None = None
+    saturated: NDArray[np.int64] | None = None
+    sums: NDArray[np.int32] | None = None
+
+
+class Memory:
+    """A thread's scratch memory and the maps that it may use again."""
+
+    def __init__(self) -> None:
+        self._scratch = np.empty(0, np.int8)
+        self._membranes = np.empty(0, np.int8)
+        self._free: dict[tuple[Layout, int], list[Maps]] = {}
+
+    def scratch(self, rows: int) -> int:
+        """The address of so many rows of sums."""
+        self._scratch = _room(self._scratch, rows * LINE)
+        return _aligned(self._scratch)
+
+    def membranes(self, images: int) -> int:
+        """The address of a row of membranes and a row of counts for each image."""
+        self._membranes = _room(self._membranes, 2 * images * LINE)
+        return _aligned(self._membranes)
+
+    def take(self, layout: Layout, number: int, offset: int = 0) -> Maps:
+        """Maps with zeros in the halo and anything inside."""
+        free = self._free.get((layout, offset))
+        if free:
+            maps = free.pop()
+            maps.number = number
+            return maps
+        return Maps(layout, number, offset)
+
+    def give(self, maps: Maps) -> None:
+        """Let maps be used again."""
+        self._free.setdefault((maps.layout, maps.offset), []).append(maps)
+
+
+def _room(memory: NDArray[np.int8], size: int) -> NDArray[np.int8]:
+    return memory if memory.size >= size + DEPTH else np.empty(size + DEPTH, np.int8)
+
+
+def _aligned(memory: NDArray[np.int8]) -> int:
+    address: int = memory.ctypes.data
+    return address + -address % DEPTH
+
+
+def _group(rows: int) -> int:
+    """How many positions to work on in one go, so that few rows of a tile are empty."""
+    if rows >= ROWS:
+        return 1
+    return min(
+        range(ROWS // rows, 9), key=lambda size: -(-size * rows // 16) * 16 / (size * rows), default=ROWS // rows
+    )
+
+
+def spread(maps: NDArray[np.int32], shape: Shape, more: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
+    """Currents in the order of outputs: ``(N or 1, H or 1, groups of pixels or 1, blocks, COLUMNS)``.
+
+    Args:
+        maps: ``(N, H, W, C)``, or ``(C,)`` where they are the same for all images and pixels.
+        shape: ``(C, H, W)``.
+        more: of this kind, to be added.
+    """
+    layout = Layout(shape, 1)
+    depth, pixels = layout.depth, layout.pixels
+    blocks = -(-shape[0] // COLUMNS)
+    if maps.ndim == 1:
+        maps = maps[np.newaxis, np.newaxis, np.newaxis]
+        whole = np.zeros((1, 1, 1, pixels, blocks * COLUMNS // pixels), np.int32)
+        whole[..., : shape[0]] = maps[..., np.newaxis, :]
+    else:
+        groups = -(-shape[2] // pixels)
+        whole = np.zeros((*maps.shape[:2], groups * pixels, blocks * COLUMNS // pixels), np.int32)
+        whole[:, :, : shape[2], : shape[0]] = maps
+        whole = whole.reshape(*maps.shape[:2], groups, pixels, -1)
+    assert pixels == 1 or whole.shape[4] == depth
+    result = whole.reshape(*whole.shape[:3], blocks, COLUMNS)
+    return result if more is None else result + more
+
+
+def plan(network: Network, kernels: Kernels, largest: dict[str, int], steps: int) -> dict[str, Dense]:
+    """The populations for which dense kernels are made ready, for a run of ``steps`` time-steps.
+
+    Args:
+        network: which.
+        kernels: of the kernel set.
+        largest: by population, a bound of a step's current; with temporal separation of the accumulation.
+        steps: T.
+    """
+    if network.drain < 0 or len({p.schedule for p in network.populations}) > 1:
+        return {}
+    found = {}
+    for population in network.populations:
+        if isinstance(population, Spiking | Readout):
+            dense = _plan(network, population, kernels, largest[population.name], steps)
+            if dense is not None:
+                found[population.name] = dense
+    return found
+
+
+def halos(plan: dict[str, Dense]) -> dict[Feed, Padding]:
+    """By feed, the cells of 0 that its readers need around it."""
+    result: dict[Feed, Padding] = {}
+    for dense in plan.values():
+        for reader in dense.readers:
+            before = result.get(reader.feed, NO_PADDING)
+            top, bottom, left, right = (max(pair) for pair in zip(before, reader.halo, strict=True))
+            result[reader.feed] = top, bottom, left, right
+    return result
+
+
+def _plan(network: Network, population: Spiking | Readout, kernels: Kernels, largest: int, steps: int) -> Dense | None:
+    shape = _spatial(population.shape)
+    incoming = network.incoming(population.name)
+    static = all(network.is_static(projection.source) for projection in incoming)
+    moving = [projection for projection in incoming if static or not network.is_static(projection.source)]
+    separated = population.schedule.separated
+    length = steps if separated else steps + network.drain
+    half = 1 << (network.membrane_bits - 1)
+    limits, counted, clamped = (0, 0), False, False
+    settings = np.zeros((-(-shape[0] // COLUMNS), SETTINGS, COLUMNS), np.int32)
+    settings[:, 0] = 1 << 14
+    if isinstance(population, Spiking):
+        limits = population.limits(steps)
+        threshold, initial = int(population.threshold.max()), int(np.abs(population.initial_membrane).max())
+        if separated:
+            limits = int(population.neuron == "signed"), 0
+            fits = (
+                population.schedule.levels(steps) <= LARGEST
+                and largest + initial < 2**31
+                and threshold << (steps if population.schedule.base == 2 else 0) < 2**31
+            )
+        else:
+            counted = population.neuron != "if" or limits[1] < length
+            clamped = max(initial, threshold) + length * largest >= half
+            fits = half + largest < 2**31
+        if not fits or max(limits) >= 2**31:
+            return None
+        for row, values in enumerate(
+            (population.threshold, population.negative_threshold, population.initial_membrane)
+        ):
+            settings[:, row] = spread(values, shape)[0, 0, 0]
+        settings[:, 0][settings[:, 0] == 0] = 1 << 14
+    insides = [_spatial(network[projection.source].shape) for projection in moving]
+    packed = _pack(network, moving, shape, steps, static)
+    if packed is None:
+        return None
+    bias = population.bias.astype(np.int32)
+    bias = bias if bias.ndim == 1 else np.ascontiguousarray(bias.reshape(shape).transpose(1, 2, 0))[np.newaxis]
+    times = steps if separated and population.schedule.base == 1 else 1
+    return Dense(
+        population=population,
+        shape=shape,
+        bias=times * spread(bias, shape),
+        settings=settings,
+        static=static,
+        counted=counted,
+        clamped=clamped,
+        steps=steps,
+        length=length,
+        limits=limits,
+        width=(-half, half - 1),
+        lines_inner=not any(Layout(each, 1).wide for each in (shape, *insides)),
+        kernels=kernels,
+        **packed,
+    )
+
+
+def _pack(
+    network: Network, projections: list[Projection], shape: Shape, steps: int, static: bool
+) -> dict[str, Any] | None:
+    """Readers, steps, weights and taps of a population's projections, or None where one cannot be packed."""
+    layout = Layout(shape, 1)
+    blocks = -(-shape[0] // COLUMNS)
+    readers: list[_Reader] = []
+    symbols, weights = [], []
+    taps: list[list[tuple[int, Any, Any]]] = [[] for _ in range(blocks)]
+    adjust = np.zeros((blocks, 3, COLUMNS), np.int32)
+    for projection in projections:
+        inside = _spatial(network[projection.source].shape)
+        inside = projection.pool.output(inside) if projection.pool else inside
+        biggest = _largest(network, projection, steps)
+        if biggest > LARGEST and not _fits_with_offset(network, projection, biggest):
+            return None
+        kernels = _kernels(projection, inside, shape)
+        if kernels is None:
+            return None
+        stride = (1, 1) if projection.kind == "dense" else projection.stride
+        index = len(readers)
+        padding = projection.padding
+        kernel = inside[1:] if projection.kind == "dense" else (*projection.weights.shape[2:], 1, 1)
+        end = (-(-shape[2] // layout.pixels) * layout.pixels - 1) * stride[1] - padding[2]
+        right = end + (kernel[1] - 1) * projection.dilation[1] - (inside[2] - 1)
+        halo = padding[0], padding[1], padding[2], max(padding[3], right)
+        readers.append(_Reader((projection.source, projection.pool), padding, halo, *stride))
+        if projection.shift is not None:
+            shift = np.zeros(shape[0], np.int32)
+            if projection.kind == "dense":
+                shift[:] = projection.shift
+            else:
+                shift[projection.channel : projection.channel + len(projection.shift)] = projection.shift
+            if len(projections) > 1:
+                return None
+            adjust[:, 2] = spread(shift, shape)[0, 0, 0]
+            adjust[:, 1] = (np.int32(1) << adjust[:, 2]) >> 1
+        single = _channelwise(projection, inside, shape)
+        if single is not None and biggest <= LARGEST:
+            symbols.append(np.zeros((0, 4), np.int64))
+            weights.append(np.zeros((0, blocks, DEPTH, COLUMNS), np.int8))
+            for block, symbol, row in single:
+                taps[block].append((index, symbol, row))
+            continue
+        made = [_steps(part, projection, stride, inside, layout) for part in kernels]
+        symbols.append(np.concatenate([part[0] for part in made]))
+        weights.append(np.concatenate([part[1] for part in made]))
+        if biggest > LARGEST:
+            adjust[:, 0] += OFFSET * weights[-1].sum(axis=(0, 2), dtype=np.int32)
+    bounds = np.zeros((blocks, len(readers) + 1), np.int64)
+    ordered_symbols, ordered_weights, readers_of = [np.zeros((0, 4), np.int64)], [], []
+    count = 0
+    for block in range(blocks):
+        for index in range(len(readers)):
+            bounds[block, index] = count
+            used = weights[index][:, block].any(axis=(1, 2))
+            ordered_symbols.append(symbols[index][used])
+            ordered_weights.append(_tiles(weights[index][used, block]))
+            readers_of.append(np.full(int(used.sum()), index, np.int64))
+            count += int(used.sum())
+        bounds[block, len(readers)] = count
+    flat = [tap for group in taps for tap in group]
+    times = network.readout.schedule.separated and network.readout.schedule.base == 1 and static
+    return {
+        "readers": tuple(readers),
+        "symbols": np.concatenate(ordered_symbols),
+        "readers_of": np.concatenate([np.zeros(0, np.int64), *readers_of]),
+        "bounds": bounds,
+        "weights": _aligned_copy(np.concatenate([_tiles(np.zeros((0, DEPTH, COLUMNS), np.int8)), *ordered_weights])),
+        "tap_symbols": np.array([(index, *symbol) for index, symbol, _ in flat], np.int64).reshape(-1, 5),
+        "tap_bounds": np.cumsum([0, *(len(group) for group in taps)]),
+        "tap_weights": np.array([row for _, _, row in flat], np.int32).reshape(-1, COLUMNS),
+        "adjust": adjust if adjust.any() or times else None,
+    }
+
+
+def _kernels(projection: Projection, inside: Shape, shape: Shape) -> list[NDArray[np.int8]] | None:
+    """A projection as ordinary convolutions ``(C', C, Kh, Kw)`` of all channels, which are added; None: it is none."""
+    if projection.kind == "dense":
+        if shape[1:] != (1, 1):
+            return None
+        return [projection.weights.astype(np.int8).reshape(shape[0], *inside)]
+    if projection.kind == "identity":
+        most = int(np.abs(projection.weights.astype(np.int64)).max(initial=0))
+        parts = max(1, -(-most // LARGEST))
+        if parts > PARTS:
+            return None if _channelwise(projection, inside, shape) is None else []
+        left = projection.weights.astype(np.int64)
+        kernels = []
+        for _ in range(parts):
+            part = np.clip(left, -LARGEST, LARGEST)
+            left = left - part
+            kernels.append(np.diag(part).astype(np.int8)[:, :, np.newaxis, np.newaxis])
+        return kernels
+    outputs, depth, *kernel = projection.weights.shape
+    if projection.groups == 1:
+        return [projection.weights.astype(np.int8)]
+    each = outputs // projection.groups
+    whole = np.zeros((outputs, inside[0], *kernel), np.int8)
+    for group in range(projection.groups):
+        rows = slice(group * each, (group + 1) * each)
+        whole[rows, group * depth : (group + 1) * depth] = projection.weights[rows]
+    return [whole]
+
+
+def _steps(
+    kernel: NDArray[np.int8], projection: Projection, stride: tuple[int, int], inside: Shape, target: Layout
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Symbols ``(K, 4)`` and weights ``(K, blocks, DEPTH, COLUMNS)`` of a convolution onto a block of outputs."""
+    outputs, channels, height, width = kernel.shape
+    first = projection.channel
+    depth, pixels = narrow_depth(inside[0]), target.pixels
+    dilation = projection.dilation
+    blocks = -(-target.shape[0] // COLUMNS)
+    used = min(pixels, target.shape[2])
+    span = (used - 1) * stride[1] + (width - 1) * dilation[1] + 1
+    inputs = -(-channels // DEPTH) * DEPTH if depth == DEPTH else depth
+    whole = np.zeros((height, span, inputs, pixels, blocks * COLUMNS // pixels), np.int8)
+    for pixel in range(used):
+        for x in range(width):
+            taps = kernel[:, :, :, x].transpose(2, 1, 0)
+            whole[:, pixel * stride[1] + x * dilation[1], :channels, pixel, first : first + outputs] = taps
+    lines = np.arange(height) * dilation[0]
+    if depth == DEPTH:
+        chunks = whole.reshape(height, span, inputs // DEPTH, DEPTH, -1).transpose(2, 0, 1, 3, 4)
+        symbols = _grid(np.arange(inputs // DEPTH), lines, np.arange(span), np.zeros(1, np.int64))
+    else:
+        size = -(-span * depth // DEPTH) * DEPTH
+        lengthened = np.zeros((height, size, pixels * whole.shape[4]), np.int8)
+        lengthened[:, : span * depth] = whole.reshape(height, span * depth, -1)
+        chunks = lengthened.reshape(height, size // DEPTH, DEPTH, -1)
+        symbols = _grid(np.zeros(1, np.int64), lines, np.zeros(1, np.int64), np.arange(0, size, DEPTH))
+    weights = chunks.reshape(-1, DEPTH, blocks, COLUMNS).transpose(0, 2, 1, 3)
+    return symbols, weights
+
+
+def _grid(*axes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Every combination of the axes' values, the last axis the fastest: ``(K, axes)``."""
+    return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=-1)
+
+
+def _channelwise(
+    projection: Projection, inside: Shape, shape: Shape
+) -> list[tuple[int, tuple[int, int, int, int], NDArray[np.int32]]] | None:
+    """Block, symbol and weights ``(COLUMNS,)`` of each tap of a projection with one synapse a channel, else None.
+
+    Outputs must lie in their block as the inputs lie in theirs.
+    """
+    outputs = len(projection.weights)
+    single = projection.kind == "conv" and projection.groups == outputs == inside[0] and outputs > 1
+    if projection.kind != "identity" and not single:
+        return None
+    source, target = Layout(inside, 1), Layout(shape, 1)
+    if source.wide != target.wide:
+        return None
+    if target.wide and projection.channel % COLUMNS:
+        return None
+    if not target.wide and (source.depth != target.depth or projection.channel or projection.stride[1] != 1):
+        return None
+    weights = projection.weights.astype(np.int32).reshape(outputs, -1)
+    kernel = (1, 1) if projection.kind == "identity" else (projection.weights.shape[2], projection.weights.shape[3])
+    result = []
+    for block in range(-(-shape[0] // COLUMNS)):
+        first = block * COLUMNS - projection.channel
+        if not 0 <= first < outputs:
+            continue
+        part = weights[first : first + COLUMNS]
+        for tap in range(kernel[0] * kernel[1]):
+            y, x = divmod(tap, kernel[1])
+            row = np.zeros((target.pixels, min(target.depth, COLUMNS)), np.int32)
+            row[:, : len(part)] = part[:, tap]
+            at = first // DEPTH, y * projection.dilation[0], x * projection.dilation[1], first % DEPTH
+            result.append((block, at, row.ravel()))
+    return result
+
+
+def _tiles(weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    """``(K, DEPTH, COLUMNS)`` as ``(K, 2, 16, 16, 4)``: half of the columns, inputs by four, column, input."""
+    return weights.reshape(-1, 16, 4, 2, 16).transpose(0, 3, 1, 4, 2)
+
+
+def _aligned_copy(weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    memory = np.empty(weights.size + DEPTH, np.int8)
+    start = -memory.ctypes.data % DEPTH
+    copy = memory[start : start + weights.size].reshape(weights.shape)
+    copy[:] = weights
+    return copy
+
+
+def _largest(network: Network, projection: Projection, steps: int) -> int:
+    """The largest magnitude of an event that a projection reads, behind its sum-pool."""
+    window = projection.pool.kernel[0] * projection.pool.kernel[1] if projection.pool else 1
+    source = network[projection.source]
+    if network.is_static(projection.source):
+        return window * int(np.abs(network.input.table.astype(np.int32)).max(initial=0))
+    return window * (source.schedule.levels(steps) if source.schedule.separated else 1)
+
+
+def _fits_with_offset(network: Network, projection: Projection, largest: int) -> bool:
+    """Whether a projection reads static events that are never negative and fit 8 bits."""
+    static = network.is_static(projection.source) and projection.pool is None
+    return static and largest <= LARGEST_PIXEL and bool((network.input.table >= 0).all())
+
+
+def _spatial(shape: Shape) -> Shape:
+    return shape if len(shape) == 3 else (shape[0], 1, 1)

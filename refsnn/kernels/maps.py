@@ -1,0 +1,192 @@
+"""Events in the layout of the dense kernels: 64 bytes hold what one row of a tile multiplies, around them a zero halo.
+
+A row of events is one image in one step: row ``t * N + n`` of ``R = T * N``. Maps of more than 32 channels are *wide*:
+``(C / 64, H, W, R, 64)``, so that the rows of a pixel are one stretch of memory, and so are those of its neighbour.
+Others are *narrow*: ``(H, R, W, D)`` with D = 4, 8, 16 or 32 channels; 64 bytes then hold several pixels of a line, and
+the lines of a map follow each other at a constant distance. Either way a convolution reads its taps in place, whatever
+its stride and dilation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from refsnn.geometry import NO_PADDING, Padding, Shape
+from refsnn.kernels.vectors import make_access, prefer_wide_vectors
+from refsnn.network import SumPool
+
+DEPTH = 64
+"""Channels, that is bytes, in a row of a tile."""
+
+COLUMNS = 32
+"""Outputs that are worked on at a time: channels, or channels of neighbouring pixels."""
+
+ROWS = 32
+"""Rows that are worked on at a time; reading so many past the last one is allowed."""
+
+
+load_sum, store_sum = make_access("sums", np.int8)
+load_event, _ = make_access("events", np.int8)
+
+
+def narrow_depth(channels: int) -> int:
+    """Bytes of a pixel in a map of so many channels: 4 to 32, or 64 where the map is wide."""
+    return next(depth for depth in (4, 8, 16, 32, DEPTH) if channels <= depth or depth == DEPTH)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the events of a population are.
+
+    Attributes:
+        shape: ``(C, H, W)``.
+        rows: R.
+        halo: cells of 0 around the map, ``(top, bottom, left, right)``.
+    """
+
+    shape: Shape
+    rows: int
+    halo: Padding = NO_PADDING
+
+    @cached_property
+    def depth(self) -> int:
+        """Bytes of a pixel in one row."""
+        return narrow_depth(self.shape[0])
+
+    @property
+    def wide(self) -> bool:
+        """Whether there are more than 32 channels."""
+        return self.depth == DEPTH
+
+    @property
+    def pixels(self) -> int:
+        """Neighbouring pixels in ``COLUMNS`` outputs."""
+        return max(1, COLUMNS // self.depth)
+
+    @cached_property
+    def size(self) -> Shape:
+        """Blocks of channels, lines and columns, halo included."""
+        channels, height, width = self.shape
+        top, bottom, left, right = self.halo
+        return -(-channels // DEPTH), top + height + bottom, left + width + right
+
+    @cached_property
+    def strides(self) -> tuple[int, int, int, int]:
+        """Bytes from one block of channels, line, column and row to the next."""
+        _, height, width = self.size
+        if self.wide:
+            return height * width * self.rows * DEPTH, width * self.rows * DEPTH, self.rows * DEPTH, DEPTH
+        return 0, self.rows * width * self.depth, self.depth, width * self.depth
+
+    @cached_property
+    def origin(self) -> int:
+        """Bytes in front of the first pixel."""
+        return self.halo[0] * self.strides[1] + self.halo[2] * self.strides[2]
+
+    @cached_property
+    def bytes(self) -> int:
+        """Size in memory, without the slack behind."""
+        blocks, height, width = self.size
+        return blocks * height * width * self.rows * self.depth
+
+
+class Maps:
+    """The events of a population for some images.
+
+    Attributes:
+        layout: where they are.
+        number: N.
+        offset: is subtracted from every event, so that pixels of 0..255 fit; the halo then holds minus it.
+    """
+
+    def __init__(self, layout: Layout, number: int, offset: int = 0) -> None:
+        self.layout = layout
+        self.number = number
+        self.offset = offset
+        slack = ROWS * layout.strides[3] + 4 * DEPTH
+        memory = np.full(layout.bytes + slack + DEPTH, -offset, np.int8)
+        start = -memory.ctypes.data % DEPTH
+        self._memory = memory[start:]
+        self.address: int = self._memory.ctypes.data
+        """Of the first byte; the first pixel begins ``layout.origin`` after it."""
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.layout.rows // self.number
+
+    @property
+    def events(self) -> NDArray[np.int8]:
+        """A view ``(T, N, H, W, blocks, D)``; blocks of channels times D are the channels, padded."""
+        blocks, height, width = self.layout.size
+        depth, steps = self.layout.depth, self.steps
+        flat = self._memory[: self.layout.bytes]
+        if self.layout.wide:
+            view = flat.reshape(blocks, height, width, steps, self.number, depth).transpose(3, 4, 1, 2, 0, 5)
+        else:
+            view = flat.reshape(height, steps, self.number, width, 1, depth).transpose(1, 2, 0, 3, 4, 5)
+        _, lines, columns = self.layout.shape
+        top, _, left, _ = self.layout.halo
+        return view[:, :, top : top + lines, left : left + columns]
+
+    def plain(self) -> NDArray[np.int8]:
+        """A contiguous copy ``(N, T, H, W, C)``."""
+        view = self.events.transpose(1, 0, 2, 3, 4, 5)
+        copy = view.reshape(*view.shape[:4], -1)[..., : self.layout.shape[0]]
+        return np.ascontiguousarray(copy)
+
+    def fill(self, plain: NDArray[Any]) -> None:
+        """Take the events from an array ``(N, T, H, W, C)``."""
+        view = self.events
+        values = plain.transpose(1, 0, 2, 3, 4)
+        channels = self.layout.shape[0]
+        for block in range(view.shape[4]):
+            part = values[..., block * DEPTH : min((block + 1) * DEPTH, channels)]
+            np.subtract(part, self.offset, out=view[..., block, : part.shape[-1]], casting="unsafe")
+
+
+def sum_pool(source: Maps, target: Maps, pool: SumPool) -> None:
+    """Fill a target with the sums of a source's events over windows; they must fit int8, as the target's shape must."""
+    strides = np.array([source.layout.strides, target.layout.strides])
+    _, height, width = source.layout.shape
+    window = (*pool.kernel, *pool.stride, pool.padding[0], pool.padding[2])
+    _sum_windows(
+        source.address + source.layout.origin,
+        target.address + target.layout.origin,
+        strides,
+        (height, width),
+        (source.layout.size[0], *target.layout.shape[1:], source.layout.rows, source.layout.depth),
+        window,
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_windows(source, target, strides, inside, size, window):  # type: ignore[no-untyped-def]
+    prefer_wide_vectors()
+    blocks, height, width, rows, depth = size
+    kernel_y, kernel_x, stride_y, stride_x, top, left = window
+    for block in range(blocks):
+        for y in range(height):
+            for x in range(width):
+                begin = target + block * strides[1, 0] + y * strides[1, 1] + x * strides[1, 2]
+                for row in range(rows):
+                    for c in range(depth):
+                        store_sum(begin + row * strides[1, 3], c, np.int8(0))
+                for tap_y in range(max(0, top - y * stride_y), kernel_y):
+                    line = y * stride_y - top + tap_y
+                    for tap_x in range(max(0, left - x * stride_x), kernel_x):
+                        column = x * stride_x - left + tap_x
+                        if line >= inside[0] or column >= inside[1]:
+                            continue
+                        events = source + block * strides[0, 0] + line * strides[0, 1] + column * strides[0, 2]
+                        for row in range(rows):
+                            at = begin + row * strides[1, 3]
+                            for c in range(depth):
+                                event = load_event(events + row * strides[0, 3], c)
+                                store_sum(at, c, np.int8(load_sum(at, c) + event))
