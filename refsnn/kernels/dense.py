@@ -12,6 +12,7 @@ The plan of a network is made by ``plan``; populations that it leaves out go ano
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -96,6 +97,7 @@ JOB = np.dtype(
             "out_outer",
             "out_inner",
             "out_row",
+            "out_wide",  # whether a pair of blocks is one row
             "pixels",  # neighbouring pixels in a block of columns
             "depth",  # columns of each
             "lines_inner",  # whether inner positions are lines of the map and not its columns
@@ -178,12 +180,11 @@ def _make_layer(kernel: Kernel, neurons: Callable[..., None], count: Callable[..
                             out = job.out + (block // 2) * job.out_pair + (block % 2) * job.out_block
                             out += outer * job.out_outer + at * job.out_inner
                             sums = job.scratch + position * job.rows * LINE
-                            y = at if job.lines_inner else outer
                             x = (outer if job.lines_inner else at) * job.pixels
                             pixels = min(job.pixels, job.width - x)
                             neurons(sums, job, pixels * job.depth, constant, settings, out, saturated)
-                            if spikes.shape[1]:
-                                count(job, out, spikes, y * job.width + x, pixels)
+                    if spikes.shape[1] and (block % 2 or block + 1 == job.blocks):
+                        count(job, block // 2, outer, spikes)
         end()
 
     return layer
@@ -346,6 +347,7 @@ class Dense:
             "steps": self.steps if separated else self.length,
             "input_steps": self.steps,
             "step_rows": 0 if self.static else number,
+            "out_wide": target.wide,
             "pixels": pixels,
             "depth": min(target.depth, COLUMNS),
             "lines_inner": lines_inner,
@@ -501,6 +503,24 @@ def plan(network: Network, kernels: Kernels, largest: dict[str, int], steps: int
     """
     if network.drain < 0 or len({p.schedule for p in network.populations}) > 1:
         return {}
+    known = _plans_of(network)
+    if (kernels, steps) not in known:
+        known[kernels, steps] = _new_plan(network, kernels, largest, steps)
+    return known[kernels, steps]
+
+
+_plans: dict[int, dict[tuple[Kernels, int], dict[str, Dense]]] = {}
+
+
+def _plans_of(network: Network) -> dict[tuple[Kernels, int], dict[str, Dense]]:
+    """What was planned for a network, which is forgotten with it."""
+    key = id(network)
+    if key not in _plans:
+        weakref.finalize(network, _plans.pop, key, None)
+    return _plans.setdefault(key, {})
+
+
+def _new_plan(network: Network, kernels: Kernels, largest: dict[str, int], steps: int) -> dict[str, Dense]:
     found = {}
     for population in network.populations:
         if isinstance(population, Spiking | Readout):

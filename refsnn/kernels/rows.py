@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from refsnn.kernels.maps import COLUMNS
-from refsnn.kernels.vectors import make_access, nonzero_columns, population_count, prefer_wide_vectors
+from refsnn.kernels.vectors import make_access, nonzero_columns, nonzero_mask, population_count, prefer_wide_vectors
 from refsnn.neurons import NEVER, clamp, fire, send
 
 LINE = 4 * COLUMNS
@@ -162,28 +162,51 @@ def add_channelwise(job, sums, events, distance, weights):  # type: ignore[no-un
 
 
 @numba.njit(cache=True, nogil=True)
-def count_spikes(job, events, spikes, first, pixels):  # type: ignore[no-untyped-def]
-    """Count the events of a position that are not 0: in each step, for each of some pixels from ``first`` on."""
+def count_spikes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
+    """Count the events that are not 0, in each step and at each pixel of an outer position, of two blocks of columns.
+
+    This is done when the line has left the first-level cache's store buffers: reading what was just written in other
+    pieces stalls the processor.
+    """
     every = (np.uint64(1) << np.uint64(job.depth)) - np.uint64(1)
-    for step in range(job.steps):
-        for image in range(job.images):
-            mask = nonzero_columns(events + (step * job.images + image) * job.out_row)
-            for pixel in range(pixels):
-                spikes[step, first + pixel] += population_count((mask >> np.uint64(pixel * job.depth)) & every)
+    for inner in range(job.inner):
+        events = job.out + pair * job.out_pair + outer * job.out_outer + inner * job.out_inner
+        y = inner if job.lines_inner else outer
+        x = (outer if job.lines_inner else inner) * job.pixels
+        pixel = y * job.width + x
+        for step in range(job.steps):
+            if job.out_wide:
+                found = 0
+                for _ in range(job.images):
+                    found += population_count(nonzero_mask(events))
+                    events += job.out_row
+                spikes[step, pixel] += found
+            else:
+                for _ in range(job.images):
+                    mask = nonzero_columns(events)
+                    for index in range(min(job.pixels, job.width - x)):
+                        found = population_count((mask >> np.uint64(index * job.depth)) & every)
+                        spikes[step, pixel + index] += found
+                    events += job.out_row
 
 
 @numba.njit(cache=True, nogil=True)
-def count_codes(job, events, spikes, first, pixels):  # type: ignore[no-untyped-def]
-    """Count the digits of codes that are not 0, for each of some pixels from ``first`` on."""
-    for image in range(job.images):
-        row = events + image * job.out_row
-        for pixel in range(pixels):
+def count_codes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
+    """Count the digits of codes that are not 0 as ``count_spikes`` does, in all steps together."""
+    columns = 2 * job.depth if job.out_wide else job.depth
+    for inner in range(job.inner):
+        events = job.out + pair * job.out_pair + outer * job.out_outer + inner * job.out_inner
+        y = inner if job.lines_inner else outer
+        x = (outer if job.lines_inner else inner) * job.pixels
+        for index in range(min(job.pixels, job.width - x)):
             digits = np.int32(0)
-            for c in range(job.depth):
-                code = abs(np.int32(load_event(row + pixel * job.depth, c)))
-                if job.base == 1:
-                    digits = np.int32(digits + code)
-                else:
-                    for bit in range(7):
-                        digits = np.int32(digits + np.int32((code >> np.int32(bit)) & np.int32(1)))
-            spikes[0, first + pixel] += digits
+            for image in range(job.images):
+                row = events + image * job.out_row + index * job.depth
+                for c in range(columns):
+                    code = abs(np.int32(load_event(row, c)))
+                    if job.base == 1:
+                        digits = np.int32(digits + code)
+                    else:
+                        for bit in range(7):
+                            digits = np.int32(digits + np.int32((code >> np.int32(bit)) & np.int32(1)))
+            spikes[0, y * job.width + x + index] += digits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +19,28 @@ LONGEST_DRAIN = 4096
 """A population that still fires after so many steps has no cap and a hopeless membrane."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Link:
     """A projection, made ready.
 
     Attributes:
-        synapses: its packed weights.
+        kernels: the kernel set.
+        source, target: ``(C, H, W)`` of the populations.
         fan_out: ``(H, W) int64``: the synapses of one neuron of the source at each pixel.
         weight: the largest sum of the magnitudes of a target's weights, times the window of the sum-pool.
     """
 
     projection: Projection
-    synapses: Synapses
+    kernels: KernelSet
+    source: Shape
+    target: Shape
     fan_out: NDArray[np.int64]
     weight: int
+
+    @cached_property
+    def synapses(self) -> Synapses:
+        """The packed weights, made when they are first needed: dense kernels have their own."""
+        return self.kernels.connect(self.projection, self.source, self.target)
 
 
 Links = dict[str, tuple[Link, ...]]
@@ -45,7 +54,9 @@ def connect(network: Network, kernels: KernelSet) -> Links:
         source, target = spatial(network[projection.source].shape), spatial(network[projection.target].shape)
         link = Link(
             projection,
-            kernels.connect(projection, source, target),
+            kernels,
+            source,
+            target,
             fan_out(projection, source, target),
             _heaviest(projection),
         )
