@@ -54,7 +54,7 @@ def check(engines: Sequence[Engine], images: NDArray[np.uint8]) -> None:
 
 def measure(
     engines: Sequence[Engine], images: NDArray[np.uint8], batch: int, rounds: int, seconds: float
-) -> list[Rates]:
+) -> tuple[list[Rates], float]:
     """Images a second of each engine, ``rounds`` times.
 
     In each round every engine runs once, and another one begins. An engine gets as many batches as it can do in about
@@ -62,19 +62,27 @@ def measure(
 
     Args:
         images: ``(N, C, H, W)``, N a multiple of ``batch``; checked already, so that all engines are warm.
+
+    Returns:
+        The rates, and the processor time of the measured runs over their time: the number of cores that they had.
     """
     counts = [_count(engine, images, batch, seconds) for engine in engines]
     rates: list[list[float]] = [[] for _ in engines]
+    processor = passed = 0.0
     for each in range(rounds):
         for turn in range(len(engines)):
             index = (turn + each) % len(engines)
             time.sleep(PAUSE)
+            before = time.process_time(), time.perf_counter()
             outcome = engines[index].run(images[: counts[index]])
+            processor += time.process_time() - before[0]
+            passed += time.perf_counter() - before[1]
             rates[index].append(counts[index] / outcome.seconds)
-    return [
+    made = [
         Rates(engine.name, engine.note, engine.exact, count, rate)
         for engine, count, rate in zip(engines, counts, rates, strict=True)
     ]
+    return made, processor / passed
 
 
 def _count(engine: Engine, images: NDArray[np.uint8], batch: int, seconds: float) -> int:

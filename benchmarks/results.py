@@ -51,6 +51,8 @@ class Row:
 
     Attributes:
         spiking: wanted per cent of neurons that spike in a step.
+        cores: that the measured runs had, on average: less than ``threads`` where other programs ran, or where not
+            everything runs in threads.
         reached: the fraction of each population.
         multiply_adds: of an image, every synapse counted in every step, those from the input once.
         plain_multiply_adds: of the plain network.
@@ -64,6 +66,7 @@ class Row:
     steps: int
     batch: int
     threads: int
+    cores: float
     reached: dict[str, float]
     multiply_adds: int
     plain_multiply_adds: int

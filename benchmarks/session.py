@@ -100,6 +100,7 @@ def run(
         )
         row = _row(case, name, percent, rates, peers, images, settings)
         _tell(f"  {table.rates(row)}")
+        _tell(f"  {table.cores(row)}")
         for engine in row.engines:
             _tell(f"  {engine.name:<24}{engine.median:>10,.1f} images/s   {engine.note}")
         found.add(row)
@@ -145,13 +146,14 @@ def _row(
 ) -> Row:
     engines: list[Engine] = [engine for peer in peers for engine in peer.engines(case)]
     check(engines, case.images)
-    measured = measure(engines, images, case.batch, settings.rounds, settings.seconds)
+    measured, cores = measure(engines, images, case.batch, settings.rounds, settings.seconds)
     return Row(
         network=name,
         spiking=percent,
         steps=case.steps,
         batch=case.batch,
         threads=case.threads,
+        cores=cores,
         reached=rates,
         multiply_adds=shapes.multiply_adds(case.network, case.steps),
         plain_multiply_adds=shapes.multiply_adds(case.network, 1),

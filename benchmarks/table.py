@@ -82,7 +82,7 @@ def notes(results: Results) -> list[str]:
             f"memory {roofline.bandwidth / 1e9:.1f} GB/s"
         )
     for row in ordered(results.rows):
-        lines.append(f"{_name(row)}: {rates(row)}")
+        lines.append(f"{_name(row)}: {rates(row)}; {cores(row)}")
         told = [f"{engine.name}: {engine.note}" for engine in row.engines if engine.note]
         if told:
             lines.append(f"{_name(row)}: {'; '.join(told)}")
@@ -94,6 +94,11 @@ def rates(row: Row) -> str:
     """How often neurons spike, layer by layer."""
     reached = " ".join(f"{100 * rate:.1f}" for rate in row.reached.values())
     return f"neurons that spike in a step, by layer, in %: {reached}"
+
+
+def cores(row: Row) -> str:
+    """Whether the machine was free."""
+    return f"processor time over time while measuring: {row.cores:.2f} (threads: {row.threads})"
 
 
 def ordered(rows: Sequence[Row]) -> list[Row]:

@@ -177,10 +177,13 @@ def test_engines_take_turns_and_another_one_begins_each_round(monkeypatch):
             order.append((self.name, len(images)))
             return Outcome(np.zeros((len(images), 1)), self.seconds * len(images))
 
-    rates = measure.measure([Engine("a", 0.25), Engine("b", 0.03125)], np.zeros((8, 1, 1, 1), np.uint8), 2, 3, 0.1875)
+    rates, cores = measure.measure(
+        [Engine("a", 0.25), Engine("b", 0.03125)], np.zeros((8, 1, 1, 1), np.uint8), 2, 3, 0.1875
+    )
     assert order[4:] == [("a", 2), ("b", 6), ("b", 6), ("a", 2), ("a", 2), ("b", 6)]
     assert [each.per_second for each in rates] == [[4.0] * 3, [32.0] * 3]
     assert [each.images for each in rates] == [2, 6]
+    assert cores > 0
 
 
 def test_the_whole_command(tmp_path, monkeypatch):
@@ -200,6 +203,7 @@ def test_the_whole_command(tmp_path, monkeypatch):
     ):
         assert (engine in names) == (peer not in MISSING)
         assert (f"left out: {peer}" in first.stdout) == (peer in MISSING)
+    assert row.cores > 0
     assert all(rate > 0 for engine in row.engines for rate in engine.per_second)
     assert "neurons that spike in a step" in first.stderr
     for name in ("tables.md", "speed.svg", "speed.png"):
@@ -238,6 +242,7 @@ def stored_results():
                     steps=steps,
                     batch=32,
                     threads=1,
+                    cores=0.97,
                     reached={"layer 1": 0.15, "layer 2": 0.1234},
                     multiply_adds=steps * 10**8,
                     plain_multiply_adds=10**8,
@@ -262,7 +267,10 @@ def test_tables_from_a_stored_file(tmp_path):
     assert ratios.columns[-3:] == ["kernels", "SpikingJelly fastest", "ONNX Runtime int8"]
     assert ratios.rows[3] == ["VGG-16", "15 %", "4", "32", "1", "portable", "5.00", "0.08"]
     assert "| ResNet-18 | 15 % | 4 |" in speeds.markdown()
-    assert any("by layer, in %: 15.0 12.3" in note for note in table.notes(found))
+    assert any(
+        "by layer, in %: 15.0 12.3; processor time over time while measuring: 0.97" in note
+        for note in table.notes(found)
+    )
 
     outcome = CliRunner().invoke(app, ["--render", f"--out={tmp_path}"])
     assert outcome.exit_code == 0, outcome.output

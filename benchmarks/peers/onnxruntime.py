@@ -2,8 +2,8 @@
 
 Each neuron becomes a ReLU of its current over its threshold; a shortcut without a convolution adds as it is, and
 sum-pools average. int8 is ONNX Runtime's static quantisation, per channel, calibrated on some of the images: unsigned
-activations, signed weights, quantise and dequantise nodes. Other types of activations or weights were slower by far, and
-the other format, of quantised operators, was not faster.
+activations, signed weights, quantise and dequantise nodes. Other types of activations or weights were slower by far,
+and the other format, of quantised operators, was not faster.
 """
 
 from __future__ import annotations
