@@ -22,7 +22,7 @@ from refsnn.network import Projection
 ENVIRONMENT = "REFSNN_KERNELS"
 """Environment variable that names the kernel set where the caller asks for ``auto``."""
 
-SETS = ("amx", "portable")
+SETS = ("amx", "vnni", "portable")
 """The kernel sets, the fastest first: each is the module of this package with that name."""
 
 SLACK = 512

@@ -35,7 +35,7 @@ from refsnn.kernels.rows import (
     load_index,
     make_fire,
 )
-from refsnn.network import Network, Projection, Readout, Spiking, SumPool
+from refsnn.network import MaxPool, Network, Projection, Readout, Spiking, SumPool
 
 LARGEST = 127
 """The largest magnitude of an event that an int8 holds."""
@@ -65,6 +65,8 @@ JOB = np.dtype(
             "offsets",  # address of (K,) int64: of the events of each step of a sum, from their source
             "bounds",  # address of (blocks, S + 1) int64: the steps of each block of columns and source
             "weights",  # address of (K, 2, 16, 16, 4) int8: step, half of the columns, inputs by four, column, input
+            "signed",  # whether there may be negative events
+            "corrections",  # address of (blocks, COLUMNS) int32: minus 128 times the sums of weights if signed, else 0
             "taps",  # address of (Q, 3) int64: source, offset, address of COLUMNS int32, a weight for each column
             "tap_bounds",  # address of (blocks + 1,) int64
             "blocks",  # blocks of columns
@@ -240,6 +242,8 @@ class Dense:
         readers_of: ``(K,) int64``.
         bounds: ``(blocks, S + 1) int64``.
         weights: ``(K, 2, 16, 16, 4) int8``.
+        signed: whether there may be negative events.
+        corrections: ``(blocks, COLUMNS) int32``: minus 128 times the sums of weights where ``signed``, else 0.
         tap_symbols: ``(Q, 5) int64``: reader, then as ``symbols``.
         tap_bounds: ``(blocks + 1,) int64``.
         tap_weights: ``(Q, COLUMNS) int32``.
@@ -259,6 +263,8 @@ class Dense:
     readers_of: NDArray[np.int64]
     bounds: NDArray[np.int64]
     weights: NDArray[np.int8]
+    signed: bool
+    corrections: NDArray[np.int32]
     tap_symbols: NDArray[np.int64]
     tap_bounds: NDArray[np.int64]
     tap_weights: NDArray[np.int32]
@@ -323,6 +329,8 @@ class Dense:
             "offsets": offsets.ctypes.data,
             "bounds": self.bounds.ctypes.data,
             "weights": self.weights.ctypes.data,
+            "signed": self.signed,
+            "corrections": self.corrections.ctypes.data,
             "taps": taps.ctypes.data,
             "tap_bounds": self.tap_bounds.ctypes.data,
             "blocks": len(self.bounds),
@@ -647,6 +655,10 @@ def _pack(
         weights.append(np.concatenate([part[1] for part in made]))
         if biggest > LARGEST:
             adjust[:, 0] += OFFSET * weights[-1].sum(axis=(0, 2), dtype=np.int32)
+    signed = any(_may_be_negative(network, projection.source) for projection in projections)
+    corrections = np.zeros((blocks, COLUMNS), np.int32)
+    for each in weights if signed else ():
+        corrections -= OFFSET * each.sum(axis=(0, 2), dtype=np.int32)
     bounds = np.zeros((blocks, len(readers) + 1), np.int64)
     ordered_symbols, ordered_weights, readers_of = [np.zeros((0, 4), np.int64)], [], []
     count = 0
@@ -667,6 +679,8 @@ def _pack(
         "readers_of": np.concatenate([np.zeros(0, np.int64), *readers_of]),
         "bounds": bounds,
         "weights": _aligned_copy(np.concatenate([_tiles(np.zeros((0, DEPTH, COLUMNS), np.int8)), *ordered_weights])),
+        "signed": signed,
+        "corrections": corrections,
         "tap_symbols": np.array([(index, *symbol) for index, symbol, _ in flat], np.int64).reshape(-1, 5),
         "tap_bounds": np.cumsum([0, *(len(group) for group in taps)]),
         "tap_weights": np.array([row for _, _, row in flat], np.int32).reshape(-1, COLUMNS),
@@ -794,6 +808,16 @@ def _largest(network: Network, projection: Projection, steps: int) -> int:
     if network.is_static(projection.source):
         return window * int(np.abs(network.input.table.astype(np.int32)).max(initial=0))
     return window * (source.schedule.levels(steps) if source.schedule.separated else 1)
+
+
+def _may_be_negative(network: Network, name: str) -> bool:
+    """Whether a population's events, as they are held, may be negative."""
+    population = network[name]
+    if isinstance(population, MaxPool):  # sends differences
+        return not network.is_static(name) or _may_be_negative(network, population.source)
+    if isinstance(population, Spiking):
+        return population.neuron != "if" and not (population.neuron == "dual" and population.schedule.separated)
+    return bool((network.input.table < 0).any() or (network.input.table > LARGEST).any())
 
 
 def _fits_with_offset(network: Network, projection: Projection, largest: int) -> bool:

@@ -1,0 +1,122 @@
+"""Dense sums by VNNI: ``vpdpbusd`` adds four products of bytes to each of 16 int32.
+
+Its first operand is unsigned. Events that may be negative have their top bit flipped, which adds 128 to them; what that
+adds to a sum is the same for all rows, and the sums begin with minus that (``corrections`` of the plan).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from refsnn.kernels.dense import Kernel, Kernels
+from refsnn.kernels.maps import COLUMNS
+from refsnn.kernels.portable import connect
+from refsnn.kernels.rows import LINE, load_index, load_setting, store_sum
+
+__all__ = ["available", "connect", "dense"]
+
+ROWS_AT_ONCE = 8
+"""Rows whose sums, two registers each, stay in registers."""
+
+_LANES = 16
+_QUADS = 16
+_STEP = 2048
+
+_for_range: Any = cgutils.for_range
+_stack_slot: Any = cgutils.alloca_once
+_function: Any = cgutils.get_or_insert_function
+_I8, _I32, _I64 = (ir.IntType(bits) for bits in (8, 32, 64))
+_SUMS = ir.VectorType(_I32, _LANES)
+_BYTES = ir.VectorType(_I8, 4 * _LANES)
+
+
+def available() -> bool:
+    """Whether the processor has VNNI with 512-bit registers."""
+    features = binding.get_host_cpu_features()
+    return bool(features.get("avx512vnni") and features.get("avx512bw"))
+
+
+def _multiply(
+    context: Any, events: Any, distance: Any, offsets: Any, weights: Any, first: Any, last: Any, flip: Any, sums: Any
+) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        events, distance, offsets, weights, first, last, flip, sums = arguments
+        kind = ir.FunctionType(_SUMS, [_SUMS, _BYTES, _BYTES])
+        dot = _function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
+        flips = _splat(builder, builder.trunc(flip, _I32))
+
+        def load(address: ir.Value, kind: ir.Type, align: int) -> ir.Value:
+            return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
+
+        def ahead(address: ir.Value, distance: int) -> ir.Value:
+            return builder.add(address, ir.Constant(_I64, distance))
+
+        slots = [[_stack_slot(builder, _SUMS) for _ in range(2)] for _ in range(ROWS_AT_ONCE)]
+        for row, pair in enumerate(slots):
+            for half, slot in enumerate(pair):
+                builder.store(load(ahead(sums, row * LINE + 64 * half), _SUMS, 64), slot)
+        with _for_range(builder, last, start=first, intp=_I64) as steps:
+            at = builder.add(offsets, builder.mul(steps.index, ir.Constant(_I64, 8)))
+            base = builder.add(events, load(at, _I64, 8))
+            panel = builder.add(weights, builder.mul(steps.index, ir.Constant(_I64, _STEP)))
+            starts = [base]
+            for _ in range(1, ROWS_AT_ONCE):
+                starts.append(builder.add(starts[-1], distance))
+            with _for_range(builder, ir.Constant(_I64, _QUADS), intp=_I64) as quads:
+                line = builder.add(panel, builder.mul(quads.index, ir.Constant(_I64, 64)))
+                both = [load(ahead(line, _STEP // 2 * half), _BYTES, 64) for half in range(2)]
+                inside = builder.mul(quads.index, ir.Constant(_I64, 4))
+                for start, pair in zip(starts, slots, strict=True):
+                    quad = _splat(builder, load(builder.add(start, inside), _I32, 4))
+                    operand = builder.bitcast(builder.xor(quad, flips), _BYTES)
+                    for half, slot in enumerate(pair):
+                        builder.store(builder.call(dot, [builder.load(slot), operand, both[half]]), slot)
+        for row, pair in enumerate(slots):
+            for half, slot in enumerate(pair):
+                address = ahead(sums, row * LINE + 64 * half)
+                builder.store(builder.load(slot), builder.inttoptr(address, _SUMS.as_pointer()), align=64)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 8), generate
+
+
+def _splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
+    undefined = ir.Constant(_SUMS, ir.Undefined)
+    single = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(_I32, _LANES), [0] * _LANES))
+
+
+_dot: Any = intrinsic(_multiply)
+
+
+@numba.njit(nogil=True)
+def _nothing():  # type: ignore[no-untyped-def]
+    """There is nothing to set up."""
+
+
+@numba.njit(nogil=True)
+def _add(job, column, outer, inner, row, rows, sums):  # type: ignore[no-untyped-def]
+    """See ``dense.Kernel``."""
+    flip = -0x7F7F7F80 if job.signed else 0  # 0x80808080 as an int32
+    for begin in range(0, rows, ROWS_AT_ONCE):
+        here = sums + begin * LINE
+        for line in range(ROWS_AT_ONCE):
+            for c in range(COLUMNS):
+                store_sum(here + line * LINE, c, load_setting(job.corrections + column * LINE, c))
+        for index in range(job.number):
+            source = job.sources + 32 * index
+            distance = load_index(source, 3)
+            events = load_index(source, 0) + outer * load_index(source, 1) + inner * load_index(source, 2)
+            events += (row + begin) * distance
+            bounds = column * (job.number + 1) + index
+            first, last = load_index(job.bounds, bounds), load_index(job.bounds, bounds + 1)
+            _dot(events, distance, job.offsets, job.weights, first, last, flip, here)
+
+
+dense = Kernels(Kernel(begin=_nothing, add=_add, end=_nothing))
