@@ -37,6 +37,10 @@ def word_layout(parameters: Parameters) -> data.StructLayout:
     )
 
 
+NEIGHBOURS = 4
+"""Channels among which a word is chosen at first: wires, not logic, limit the clock."""
+
+
 class Collector(Component):
     """Collects a chunk of columns of a tile, and sends it out, channel by channel.
 
@@ -44,9 +48,9 @@ class Collector(Component):
         push: In(1): ``spikes`` are the next ones: C times 2 bits, all pixels of a column, then the next column.
         clear: In(1): forget; missing columns in front are silent.
         emit: In(1): a pulse: send the chunk, what is pushed in this cycle included. show: In(1): a pulse: send
-            ``membranes`` of the pixel ``place`` instead, as they are from the next cycle on until the last one is on
-            its way. Neither comes while ``sending``: Out(1): words of the last pulse are still to come. They may be
-            pushed out of the way as soon as it is over.
+            ``membranes`` of the pixel ``place`` instead, as they are from the next cycle on. Both stay meanwhile.
+        sending: Out(1), from the cycle after such a pulse on: words are still to be chosen. Meanwhile there is no other
+            pulse, and nothing is pushed or cleared.
         channel: In: the first of the C channels; row, group, index: In: of the tile; last: In(P): the pixels that exist
             in this tile's group. Taken with the pulse.
         channels, rows: In: of the map; steady.
@@ -57,7 +61,7 @@ class Collector(Component):
     is not in the map takes its cycle all the same.
     """
 
-    latency = 4
+    latency = 5
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -144,7 +148,7 @@ class Collector(Component):
                 {name: getattr(self, name).shape() for name in ("channel", "row", "group", "index", "last")}
             )
         )
-        started, showing, sending, leaving = Signal(), Signal(), Signal(), Signal()
+        started, showing, sending, leaving = Signal(), Signal(), Signal(), Signal(2)
         channels_left, rows_left = Signal(COUNT_BITS), Signal(COORDINATE_BITS - 1)
         m.d.sync += [
             started.eq(self.emit | self.show),
@@ -158,13 +162,29 @@ class Collector(Component):
             ]
         with m.If(started):
             m.d.sync += sending.eq(1)
-        m.d.comb += self.sending.eq(started | sending | leaving)
+        m.d.comb += self.sending.eq(started | sending | leaving.any())
 
-        # First the word is chosen, then it is offered.
+        # A word is chosen among neighbouring channels first, then among those, then it is offered.
         at_channel = Signal(range(max(channels, 2)))
         at_row = Signal(range(max(rows, 2)))
         free, last = Signal(), Signal()
-        m.d.comb += free.eq(~self.words.valid | self.words.ready)
+        m.d.comb += [
+            free.eq(~self.words.valid | self.words.ready),
+            last.eq((at_channel == channels - 1) & (showing | (at_row == rows - 1))),
+        ]
+        with m.If(free & sending):
+            m.d.sync += at_row.eq(at_row + 1)
+            with m.If(showing | (at_row == rows - 1)):
+                m.d.sync += [at_row.eq(0), at_channel.eq(at_channel + 1)]
+            with m.If(last):
+                m.d.sync += [at_channel.eq(0), sending.eq(0)]
+
+        def held(value: Any, shape: Any, name: str) -> Any:
+            register = Signal(shape, name=name)
+            with m.If(free):
+                m.d.sync += register.eq(value)
+            return register
+
         place_row, place_pixel = self.place // pixels, self.place % pixels
         row = Mux(showing, place_row, at_row)
         in_word = [2 * (j * places + p) for p in range(pixels) for j in range(columns)]
@@ -172,37 +192,40 @@ class Collector(Component):
             Choice([Cat(train[2 * r * pixels + bit :][:2] for bit in in_word) for r in range(rows)])[at_row]
             for train in trains
         ]
-        chosen, membrane = Signal(parameters.word_bits), Signal(parameters.state_bits)
-        within, exists = Signal(), Signal()
-        next_channel, next_row = Signal(COUNT_BITS), Signal(COORDINATE_BITS - 1)
-        m.d.comb += last.eq((at_channel == channels - 1) & (showing | (at_row == rows - 1)))
-        with m.If(free):
-            m.d.sync += [
-                leaving.eq(sending),
-                within.eq(sending & (at_channel < channels_left) & (row < rows_left)),
-                exists.eq(~showing | tile.last.bit_select(place_pixel, 1)),
-                next_channel.eq(tile.channel + at_channel),
-                next_row.eq(tile.row + row),
-                chosen.eq(Choice(words)[at_channel]),
-                membrane.eq(Choice([self.membranes[c] for c in range(channels)])[at_channel]),
+        word: dict[str, Any] = {
+            "leaving": sending,
+            "within": sending & (at_channel < channels_left) & (row < rows_left),
+            "exists": ~showing | tile.last.bit_select(place_pixel, 1),
+            "channel": tile.channel + at_channel,
+            "row": tile.row + row,
+        }
+        shapes = {"leaving": 1, "within": 1, "exists": 1, "channel": unsigned(COUNT_BITS), "row": self.row.shape()}
+        for stage in (1, 2):
+            word = {name: held(value, shapes[name], f"{name}_{stage}") for name, value in word.items()}
+            m.d.comb += leaving[stage - 1].eq(word["leaving"])
+        block = held(at_channel // NEIGHBOURS, range(-(-channels // NEIGHBOURS)), "block")
+
+        def chosen(values: list[Any], shape: Any, name: str) -> Any:
+            """Of all channels' values the one at hand, two stages later."""
+            near = [
+                held(Choice(values[first : first + NEIGHBOURS])[at_channel % NEIGHBOURS], shape, f"{name}_{first}")
+                for first in range(0, channels, NEIGHBOURS)
             ]
-            with m.If(sending):
-                m.d.sync += at_row.eq(at_row + 1)
-                with m.If(showing | (at_row == rows - 1)):
-                    m.d.sync += [at_row.eq(0), at_channel.eq(at_channel + 1)]
-                with m.If(last):
-                    m.d.sync += [at_channel.eq(0), sending.eq(0)]
-        payload = self.words.payload
+            return held(Choice(near)[block], shape, name)
+
+        events = chosen(words, parameters.word_bits, "events")
+        membrane = chosen([self.membranes[c] for c in range(channels)], parameters.state_bits, "membrane")
         existing = Cat(tile.last[p].replicate(2 * columns) for p in range(pixels))
+        payload = self.words.payload
         with m.If(free):
             m.d.sync += [
-                self.words.valid.eq(within & exists),
+                self.words.valid.eq(word["within"] & word["exists"]),
                 payload.membrane.eq(showing),
-                payload.channel.eq(next_channel),
-                payload.row.eq(next_row),
+                payload.channel.eq(word["channel"]),
+                payload.row.eq(word["row"]),
                 payload.group.eq(tile.group),
                 payload.index.eq(Mux(showing, place_pixel, tile.index)),
-                payload.data.eq(Mux(showing, membrane, chosen & existing)),
+                payload.data.eq(Mux(showing, membrane, events & existing)),
             ]
         m.d.comb += self.busy.eq(self.sending | self.words.valid)
         return m

@@ -219,7 +219,9 @@ class Neuron(Component):
         # Cycle 1 on: columns two by two; what else is added waits.
         parts: list[Any] = [_if(beats[1].mask[j], self.sums[j]) for j in range(self.parameters.columns)]
         start: Any = _if(beats[1].keep, self.state.membrane)
-        start = Mux(beats[1].double, start << self.parameters.columns, start)
+        columns = self.parameters.columns
+        double = beats[1].double
+        start = Cat(_if(~double, start[:columns]), Mux(double, start[:-columns], start[columns:])).as_signed()
         added = {
             Constant.BIAS: self.constants.bias,
             Constant.STATIC: self.static,

@@ -169,9 +169,9 @@ def test_a_word_a_cycle() -> None:
         context.set(collector.words.ready, 1)
         await context.tick()
         context.set(collector.emit, 1)
-        for cycle in range(12):
+        for cycle in range(13):
             offered += str(context.get(collector.words.valid))
-            assert context.get(collector.sending) == (1 <= cycle <= 8)
+            assert context.get(collector.sending) == (1 <= cycle <= 9)
             await context.tick()
             context.set(collector.emit, 0)
 
