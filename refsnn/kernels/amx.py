@@ -153,4 +153,4 @@ def _add(job, column, outer, inner, row, rows, sums):  # type: ignore[no-untyped
         _store_3(sums + HALF * LINE + LINE // 2, LINE)
 
 
-dense = Kernels(Kernel(begin=_begin, add=_add, end=_end))
+dense = Kernels("amx", Kernel(begin=_begin, add=_add, end=_end))

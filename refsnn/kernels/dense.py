@@ -31,10 +31,11 @@ from refsnn.kernels.rows import (
     count_codes,
     count_spikes,
     fire_once,
+    fires,
     keep,
     load_index,
-    make_fire,
 )
+from refsnn.kernels.vectors import specialise
 from refsnn.network import MaxPool, Network, Projection, Readout, Spiking, SumPool
 
 LARGEST = 127
@@ -129,67 +130,70 @@ class Kernel:
 
 
 class Kernels:
-    """A kernel set's dense kernels, made when they are first asked for."""
+    """A kernel set's dense kernels, compiled when they are first used."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, name: str, kernel: Kernel) -> None:
+        self._name = name
         self._kernel = kernel
-        self._made: dict[tuple[Any, ...], Callable[..., None]] = {}
+        self._made: dict[str, Callable[..., None]] = {}
 
     def rate(self, counted: bool, clamped: bool) -> Callable[..., None]:
         """Of spiking populations in rate schedules; see ``rows.make_fire``."""
-        key = counted, clamped
-        if key not in self._made:
-            self._made[key] = _make_layer(self._kernel, make_fire(counted, clamped), count_spikes)
-        return self._made[key]
+        name = "rate" + "_counted" * counted + "_clamped" * clamped
+        return self._make(name, fires[counted, clamped], count_spikes)
 
     def separated(self) -> Callable[..., None]:
         """Of spiking populations with temporal separation."""
-        if ("separated",) not in self._made:
-            self._made["separated",] = _make_layer(self._kernel, fire_once, count_codes)
-        return self._made["separated",]
+        return self._make("separated", fire_once, count_codes)
 
     def readout(self) -> Callable[..., None]:
         """Of readouts: the sums as they are."""
-        if ("readout",) not in self._made:
-            self._made["readout",] = _make_layer(self._kernel, keep, count_spikes)
-        return self._made["readout",]
+        return self._make("readout", keep, count_spikes)
+
+    def _make(self, name: str, neurons: Callable[..., None], count: Callable[..., None]) -> Callable[..., None]:
+        if name not in self._made:
+            parts = {**vars(self._kernel), "neurons": neurons, "count": count}
+            self._made[name] = specialise(_layer, f"layer_{self._name}_{name}", parts)
+        return self._made[name]
 
 
-def _make_layer(kernel: Kernel, neurons: Callable[..., None], count: Callable[..., None]) -> Callable[..., None]:
-    begin, add, end = kernel.begin, kernel.add, kernel.end
+begin: Any = None
+add: Any = None
+end: Any = None
+neurons: Any = None
+count: Any = None
+"""Stand for the parts of ``_layer``, which ``Kernels`` puts in."""
 
-    @numba.njit(cache=True, nogil=True)
-    def layer(job, first, last, spikes, saturated):  # type: ignore[no-untyped-def]
-        """Run the outer positions ``first`` to ``last``; spikes ``(T', P)`` and saturations ``(T',)`` are added."""
-        begin()
-        for start in range(first, last, job.band):
-            stop = min(start + job.band, last)
-            for block in range(job.blocks):
-                settings = job.settings + block * SETTINGS * LINE
-                for outer in range(start, stop):
-                    for inner in range(0, job.inner, job.group):
-                        number = min(job.group, job.inner - inner)
-                        total = number * job.rows
-                        for row in range(0, total, ROWS):
-                            add(job, block, outer, inner, row, min(ROWS, total - row), job.scratch + row * LINE)
-                        _add_taps(job, block, outer, inner, number)
-                        if job.adjust:
-                            adjust(job, total, job.adjust + block * 3 * LINE)
-                        for position in range(number):
-                            at = inner + position
-                            constant = job.constant + block * job.constant_block
-                            constant += outer * job.constant_outer + at * job.constant_inner
-                            out = job.out + (block // 2) * job.out_pair + (block % 2) * job.out_block
-                            out += outer * job.out_outer + at * job.out_inner
-                            sums = job.scratch + position * job.rows * LINE
-                            x = (outer if job.lines_inner else at) * job.pixels
-                            pixels = min(job.pixels, job.width - x)
-                            neurons(sums, job, pixels * job.depth, constant, settings, out, saturated)
-                    if spikes.shape[1] and (block % 2 or block + 1 == job.blocks):
-                        count(job, block // 2, outer, spikes)
-        end()
 
-    return layer
+def _layer(job, first, last, spikes, saturated):  # type: ignore[no-untyped-def]
+    """Run the outer positions ``first`` to ``last``; spikes ``(T', P)`` and saturations ``(T',)`` are added."""
+    begin()
+    for start in range(first, last, job.band):
+        stop = min(start + job.band, last)
+        for block in range(job.blocks):
+            settings = job.settings + block * SETTINGS * LINE
+            for outer in range(start, stop):
+                for inner in range(0, job.inner, job.group):
+                    number = min(job.group, job.inner - inner)
+                    total = number * job.rows
+                    for row in range(0, total, ROWS):
+                        add(job, block, outer, inner, row, min(ROWS, total - row), job.scratch + row * LINE)
+                    _add_taps(job, block, outer, inner, number)
+                    if job.adjust:
+                        adjust(job, total, job.adjust + block * 3 * LINE)
+                    for position in range(number):
+                        at = inner + position
+                        constant = job.constant + block * job.constant_block
+                        constant += outer * job.constant_outer + at * job.constant_inner
+                        out = job.out + (block // 2) * job.out_pair + (block % 2) * job.out_block
+                        out += outer * job.out_outer + at * job.out_inner
+                        sums = job.scratch + position * job.rows * LINE
+                        x = (outer if job.lines_inner else at) * job.pixels
+                        pixels = min(job.pixels, job.width - x)
+                        neurons(sums, job, pixels * job.depth, constant, settings, out, saturated)
+                if spikes.shape[1] and (block % 2 or block + 1 == job.blocks):
+                    count(job, block // 2, outer, spikes)
+    end()
 
 
 @numba.njit(cache=True, nogil=True)

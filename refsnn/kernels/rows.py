@@ -83,6 +83,10 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
     return neurons
 
 
+fires = {(counted, clamped): make_fire(counted, clamped) for counted in (False, True) for clamped in (False, True)}
+"""The updates, by ``counted`` and ``clamped``."""
+
+
 @numba.njit(cache=True, nogil=True)
 def fire_once(sums, job, columns, constant, settings, out, saturated):  # type: ignore[no-untyped-def]
     """Close the accumulation of a pixel's temporally separated neurons and send their digits as codes."""

@@ -130,4 +130,4 @@ def _add(job, column, outer, inner, row, rows, sums):  # type: ignore[no-untyped
                 _dot_unsigned(events, distance, job.offsets, job.weights, first, last, here)
 
 
-dense = Kernels(Kernel(begin=_nothing, add=_add, end=_nothing))
+dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing))
