@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ def run(
     for name in networks:
         if name not in shapes.NETWORKS:
             raise InputError(f"there is no network '{name}'; there are {', '.join(shapes.NETWORKS)}")
+    require("matplotlib", "peers")  # now, not after hours
+    logging.getLogger("torch._library").setLevel(logging.ERROR)  # it misses Triton, of use on graphics cards alone
     require("torch", "peers")
     keep_memory()
     from benchmarks.rates import reached, set_rates
