@@ -19,11 +19,11 @@ HELP = """
 Measure refsnn against other simulators on the same spiking networks, and
 against an int8 runtime on the plain network.
 
-Every case is a network, a spike rate, a number of time-steps and a batch. All
-simulators run it in turns, round after round; before that, the outputs of those
-that compute exactly must be equal. What was measured stays in OUT/results.json:
-a run that was interrupted goes on where it stopped, and a run with other
-options adds to it. The tables and the picture show everything that is there.
+Every case is a network, a spike rate, a number of time-steps and a batch.
+All simulators run it in turns, round after round; before that, the outputs
+of those that compute exactly must be equal. What was measured stays in
+results.json: a run that was interrupted goes on where it stopped, and a run
+with other options adds to it. Tables and picture show all that is there.
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
