@@ -22,7 +22,7 @@ from refsnn.network import Projection
 ENVIRONMENT = "REFSNN_KERNELS"
 """Environment variable that names the kernel set where the caller asks for ``auto``."""
 
-SETS = ("amx", "vnni", "portable")
+SETS = ("amx", "vnni", "portable", "avx2")
 """The kernel sets, the fastest first: each is the module of this package with that name."""
 
 SLACK = 512
@@ -78,6 +78,11 @@ class KernelSet(Protocol):
         """Pack a projection's weights, for populations of the shapes ``(C, H, W)``."""
 
 
+def available() -> tuple[str, ...]:
+    """The kernel sets that this machine can run, the fastest first."""
+    return tuple(name for name in SETS if _module(name).available())
+
+
 def select(name: str = "auto") -> KernelSet:
     """The kernel set of that name; ``auto`` is the one that ``REFSNN_KERNELS`` names, else the fastest available.
 
@@ -85,7 +90,7 @@ def select(name: str = "auto") -> KernelSet:
         InputError: there is no such set, or this machine cannot run it.
     """
     wanted = os.environ.get(ENVIRONMENT, "auto") if name == "auto" else name
-    found = [candidate for candidate in SETS if _module(candidate).available()]
+    found = available()
     if wanted == "auto":
         return _module(found[0])
     if wanted not in found:

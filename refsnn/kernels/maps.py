@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from refsnn.geometry import NO_PADDING, Padding, Shape
-from refsnn.kernels.vectors import make_access, prefer_wide_vectors
-from refsnn.network import SumPool
 
 DEPTH = 64
 """Channels, that is bytes, in a row of a tile."""
@@ -29,10 +26,6 @@ COLUMNS = 32
 
 ROWS = 32
 """Rows that are worked on at a time; reading so many past the last one is allowed."""
-
-
-load_sum, store_sum = make_access("sums", np.int8)
-load_event, _ = make_access("events", np.int8)
 
 
 def narrow_depth(channels: int) -> int:
@@ -149,44 +142,3 @@ class Maps:
         for block in range(view.shape[4]):
             part = values[..., block * DEPTH : min((block + 1) * DEPTH, channels)]
             np.subtract(part, self.offset, out=view[..., block, : part.shape[-1]], casting="unsafe")
-
-
-def sum_pool(source: Maps, target: Maps, pool: SumPool) -> None:
-    """Fill a target with the sums of a source's events over windows; they must fit int8, as the target's shape must."""
-    strides = np.array([source.layout.strides, target.layout.strides])
-    _, height, width = source.layout.shape
-    window = (*pool.kernel, *pool.stride, pool.padding[0], pool.padding[2])
-    _sum_windows(
-        source.address + source.layout.origin,
-        target.address + target.layout.origin,
-        strides,
-        (height, width),
-        (source.layout.size[0], *target.layout.shape[1:], source.layout.rows, source.layout.depth),
-        window,
-    )
-
-
-@numba.njit(cache=True, nogil=True)
-def _sum_windows(source, target, strides, inside, size, window):  # type: ignore[no-untyped-def]
-    prefer_wide_vectors()
-    blocks, height, width, rows, depth = size
-    kernel_y, kernel_x, stride_y, stride_x, top, left = window
-    for block in range(blocks):
-        for y in range(height):
-            for x in range(width):
-                begin = target + block * strides[1, 0] + y * strides[1, 1] + x * strides[1, 2]
-                for row in range(rows):
-                    for c in range(depth):
-                        store_sum(begin + row * strides[1, 3], c, np.int8(0))
-                for tap_y in range(max(0, top - y * stride_y), kernel_y):
-                    line = y * stride_y - top + tap_y
-                    for tap_x in range(max(0, left - x * stride_x), kernel_x):
-                        column = x * stride_x - left + tap_x
-                        if line >= inside[0] or column >= inside[1]:
-                            continue
-                        events = source + block * strides[0, 0] + line * strides[0, 1] + column * strides[0, 2]
-                        for row in range(rows):
-                            at = begin + row * strides[1, 3]
-                            for c in range(depth):
-                                event = load_event(events + row * strides[0, 3], c)
-                                store_sum(at, c, np.int8(load_sum(at, c) + event))

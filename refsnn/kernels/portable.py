@@ -11,7 +11,7 @@ run through all channels of a tap. A sum-pool is a depthwise projection whose we
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
@@ -34,6 +34,7 @@ from refsnn.kernels.vectors import (
     positive_mask,
     prefer_wide_vectors,
     shifted_copy,
+    specialise,
     trailing_zeros,
 )
 from refsnn.network import Projection, SumPool
@@ -65,16 +66,33 @@ def available() -> bool:
 
 def connect(projection: Projection, source: Shape, target: Shape) -> Synapses:
     """Pack a projection's weights, for populations of the shapes ``(C, H, W)``."""
+    return connect_with(loops(), projection, source, target)
+
+
+def connect_with(loops: Loops, projection: Projection, source: Shape, target: Shape) -> Synapses:
+    """Pack a projection's weights for loops compiled for some kind of machine."""
     pool = projection.pool
     pooled = pool.output(source) if pool else source
     synapses: Synapses
     if projection.kind == "dense":
-        synapses = _dense(projection.weights, pooled, target)
+        synapses = _dense(loops, projection.weights, pooled, target)
     elif projection.kind == "identity" or (projection.groups > 1 and projection.weights.shape[1] == 1):
-        synapses = _channelwise(projection, pooled)
+        synapses = _channelwise(loops, projection, pooled)
     else:
-        synapses = _convolution(projection)
-    return Pooled(pool, pooled, synapses) if pool else synapses
+        synapses = _convolution(loops, projection)
+    return Pooled(loops, pool, pooled, synapses) if pool else synapses
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """The jitted loops, compiled for some kind of machine, and how many accumulators fit its registers."""
+
+    list_signs: Callable[..., None]
+    list_graded: Callable[..., None]
+    gather_signs: Callable[..., None]
+    gather_graded: Callable[..., None]
+    add_channelwise: Callable[..., None]
+    widest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +119,13 @@ class Gathered:
     """A convolution, or a dense projection as a convolution of a single pixel.
 
     Attributes:
+        loops: what to run.
         window: of the convolution.
         blocks: in the order of their source channels.
         flat: whether source and target are one pixel with all neurons as its channels.
     """
 
+    loops: Loops
     window: Window
     blocks: tuple[Block, ...]
     flat: bool = False
@@ -122,19 +142,21 @@ class Gathered:
         listed_source = -1
         for block in self.blocks:
             if block.source != listed_source:
-                listed = _listed(maps, block, workspace)
+                listed = _listed(self.loops, maps, block, workspace)
                 listed_source = block.source
             offsets = workspace.take("offsets", taps * block.depth + COPIED, np.int32)
             size = (*inside[:2], block.depth)
             if maps.dtype == np.int8:
-                _gather_signs(listed, size, self.window, block.weights, block.vectors, offsets, sums, block.target)
+                self.loops.gather_signs(
+                    listed, size, self.window, block.weights, block.vectors, offsets, sums, block.target
+                )
             else:
                 chunk = EXACT // max(largest, 1)
                 wide = chunk < SHORTEST_CHUNK
                 factors = workspace.take("factors", offsets.size, np.int32)
                 kind = block.vectors + WIDE * wide
                 length = offsets.size if wide else chunk
-                _gather_graded(
+                self.loops.gather_graded(
                     listed, size, self.window, block.weights, kind, length, offsets, factors, sums, block.target
                 )
 
@@ -144,12 +166,14 @@ class Channelwise:
     """One synapse for each channel and tap: depthwise convolutions, identities, sum-pools.
 
     Attributes:
+        loops: what to run.
         window: of the convolution.
         weights: ``(taps, C) int32``.
         repeat: how many output channels each source channel has.
         channel: first channel of the target.
     """
 
+    loops: Loops
     window: Window
     weights: NDArray[np.int32]
     repeat: int = 1
@@ -161,7 +185,9 @@ class Channelwise:
         maps = events.reshape(frames, *events.shape[2:])
         if self.repeat > 1:
             maps = np.repeat(maps, self.repeat, axis=-1)
-        _add_channelwise(maps, self.weights, self.window, currents.reshape(frames, *currents.shape[2:]), self.channel)
+        self.loops.add_channelwise(
+            maps, self.weights, self.window, currents.reshape(frames, *currents.shape[2:]), self.channel
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +195,13 @@ class Pooled:
     """Synapses behind a sum-pool.
 
     Attributes:
+        loops: what to run.
         pool: the sum-pool.
         shape: ``(C, H, W)`` of the pooled events.
         synapses: what the pooled events go to.
     """
 
+    loops: Loops
     pool: SumPool
     shape: Shape
     synapses: Gathered | Channelwise
@@ -183,6 +211,7 @@ class Pooled:
         channels, height, width = self.shape
         taps = self.pool.kernel[0] * self.pool.kernel[1]
         sums = Channelwise(
+            self.loops,
             (*self.pool.kernel, *self.pool.stride, 1, 1, self.pool.padding[0], self.pool.padding[2]),
             np.ones((taps, channels), np.int32),
         )
@@ -195,7 +224,7 @@ class Pooled:
 Synapses: TypeAlias = Gathered | Channelwise | Pooled
 
 
-def _convolution(projection: Projection) -> Gathered:
+def _convolution(loops: Loops, projection: Projection) -> Gathered:
     outputs, depth, *kernel = projection.weights.shape
     window: Window = (*kernel, *projection.stride, *projection.dilation, projection.padding[0], projection.padding[2])
     each = outputs // projection.groups
@@ -203,33 +232,33 @@ def _convolution(projection: Projection) -> Gathered:
     for group in range(projection.groups):
         weights = projection.weights[group * each : (group + 1) * each]
         rows = weights.transpose(2, 3, 1, 0).reshape(-1, each)
-        blocks.extend(_blocks(rows, group * depth, depth, projection.channel + group * each))
-    return Gathered(window, tuple(blocks))
+        blocks.extend(_blocks(loops, rows, group * depth, depth, projection.channel + group * each))
+    return Gathered(loops, window, tuple(blocks))
 
 
-def _dense(weights: NDArray[Any], source: Shape, target: Shape) -> Gathered:
+def _dense(loops: Loops, weights: NDArray[Any], source: Shape, target: Shape) -> Gathered:
     channels_last = weights.reshape(*target, *source).transpose(4, 5, 3, 1, 2, 0)
     sources, targets = int(np.prod(source)), int(np.prod(target))
     rows = channels_last.reshape(sources, targets)
-    return Gathered((1, 1, 1, 1, 1, 1, 0, 0), tuple(_blocks(rows, 0, sources, 0)), flat=True)
+    return Gathered(loops, (1, 1, 1, 1, 1, 1, 0, 0), tuple(_blocks(loops, rows, 0, sources, 0)), flat=True)
 
 
-def _channelwise(projection: Projection, source: Shape) -> Channelwise:
+def _channelwise(loops: Loops, projection: Projection, source: Shape) -> Channelwise:
     if projection.kind == "identity":
         weights = projection.weights.astype(np.int32)[np.newaxis]
-        return Channelwise((1, 1, *projection.stride, 1, 1, 0, 0), weights, channel=projection.channel)
+        return Channelwise(loops, (1, 1, *projection.stride, 1, 1, 0, 0), weights, channel=projection.channel)
     outputs, _, *kernel = projection.weights.shape
     window: Window = (*kernel, *projection.stride, *projection.dilation, projection.padding[0], projection.padding[2])
     weights = projection.weights.reshape(outputs, -1).T.astype(np.int32, order="C")
-    return Channelwise(window, weights, outputs // source[0], projection.channel)
+    return Channelwise(loops, window, weights, outputs // source[0], projection.channel)
 
 
-def _blocks(rows: NDArray[Any], source: int, depth: int, target: int) -> Iterator[Block]:
+def _blocks(loops: Loops, rows: NDArray[Any], source: int, depth: int, target: int) -> Iterator[Block]:
     first = 0
     while first < rows.shape[1]:
         left = -(-(rows.shape[1] - first) // LANES)
         addressable = (2**31 - 1) // (len(rows) * LANES)  # offsets of rows are int32
-        vectors = next(size for size in (8, 4, 2, 1) if size <= min(left, _widest(), addressable))
+        vectors = next(size for size in (8, 4, 2, 1) if size <= min(left, loops.widest, addressable))
         part = rows[:, first : first + vectors * LANES]
         padded = np.zeros((len(rows), vectors * LANES), np.int8)
         padded[:, : part.shape[1]] = part
@@ -240,9 +269,27 @@ def _blocks(rows: NDArray[Any], source: int, depth: int, target: int) -> Iterato
 
 
 @cache
-def _widest() -> int:
-    """How many accumulators fit the machine's registers: half of 32 with 512 bits, else half of 16 with 256."""
-    return 8 if binding.get_host_cpu_features().get("avx512bw") else 4
+def loops() -> Loops:
+    """The loops, compiled for this machine."""
+    wide = binding.get_host_cpu_features().get("avx512bw")
+    # Accumulators take half of 32 registers with 512 bits, else half of 16 with 256.
+    return Loops(_list_signs, _list_graded, _gather_signs, _gather_graded, _add_channelwise, widest=8 if wide else 4)
+
+
+def loops_for(name: str, prepare: Any, widest: int) -> Loops:
+    """The loops, compiled for another machine than this one.
+
+    Args:
+        name: of the machine.
+        prepare: takes the place of ``vectors.prefer_wide_vectors``, which every loop calls.
+        widest: see ``Loops``.
+    """
+    parts: dict[str, Any] = {"prefer_wide_vectors": prepare}
+    for helper in (_unpack, _masks, _collect, *_LOOPS):
+        function = helper.py_func
+        parts[function.__name__] = specialise(function, f"{function.__name__}_{name}", parts)
+    names = (loop.py_func.__name__ for loop in _LOOPS)
+    return Loops(**{name.removeprefix("_"): parts[name] for name in names}, widest=widest)
 
 
 def _aligned(shape: Shape) -> NDArray[np.int8]:
@@ -253,7 +300,7 @@ def _aligned(shape: Shape) -> NDArray[np.int8]:
     return memory[start : start + size].reshape(shape)
 
 
-def _listed(maps: Events, block: Block, workspace: Workspace) -> tuple[NDArray[Any], ...]:
+def _listed(loops: Loops, maps: Events, block: Block, workspace: Workspace) -> tuple[NDArray[Any], ...]:
     """The events of each pixel of ``(F, H, W, C)`` maps in the block's source channels.
 
     Returns ``(rows, starts)`` for the positive and the negative ternary events, or ``(rows, values, starts)`` for
@@ -269,10 +316,10 @@ def _listed(maps: Events, block: Block, workspace: Workspace) -> tuple[NDArray[A
     if maps.dtype == np.int8:
         minus_rows = workspace.take("minus rows", room, np.int32)
         minus_starts = workspace.take("minus starts", len(pixels) + 1, np.int64)
-        _list_signs(pixels, width, block.source, block.depth, rows, starts, minus_rows, minus_starts)
+        loops.list_signs(pixels, width, block.source, block.depth, rows, starts, minus_rows, minus_starts)
         return rows, starts, minus_rows, minus_starts
     values = workspace.take("values", room, np.int32)
-    _list_graded(pixels, width, block.source, block.depth, rows, values, starts)
+    loops.list_graded(pixels, width, block.source, block.depth, rows, values, starts)
     return rows, values, starts
 
 
@@ -282,6 +329,7 @@ def _unpack(word, row, rows, count):  # type: ignore[no-untyped-def]
 
     Bits are taken ``UNPACKED`` at a time without a test, which costs surplus entries but hardly a mispredicted branch.
     """
+    prefer_wide_vectors()
     found = population_count(word)
     done = 0
     while done < found:
@@ -294,6 +342,7 @@ def _unpack(word, row, rows, count):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _list_signs(pixels, width, source, depth, plus, plus_starts, minus, minus_starts):  # type: ignore[no-untyped-def]
+    prefer_wide_vectors()
     address = pixels.ctypes.data
     pluses = np.uint64(0)  # unsigned: an index that might be negative takes twice as long
     minuses = np.uint64(0)
@@ -319,6 +368,7 @@ def _list_signs(pixels, width, source, depth, plus, plus_starts, minus, minus_st
 @numba.njit(cache=True, nogil=True)
 def _masks(events):  # type: ignore[no-untyped-def]
     """The masks of positive and negative events, at most ``WORD`` of them."""
+    prefer_wide_vectors()
     positive = np.uint64(0)
     negative = np.uint64(0)
     for bit in range(len(events)):
@@ -329,6 +379,7 @@ def _masks(events):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _list_graded(pixels, width, source, depth, rows, values, starts):  # type: ignore[no-untyped-def]
+    prefer_wide_vectors()
     count = 0
     for pixel in range(pixels.shape[0]):
         starts[pixel] = count
@@ -347,6 +398,7 @@ def _collect(entries, starts, target, frame, y, x, size, window, move, scale):  
 
     Returns how many there are.
     """
+    prefer_wide_vectors()
     height, width, depth = size
     kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, top, left = window
     source_address = entries.ctypes.data
@@ -388,6 +440,7 @@ _wide_8, _wide_4, _wide_2, _wide_1 = (make_gather(vectors, graded=True, wide=Tru
 def _gather_signs(  # type: ignore[no-untyped-def]
     listed, size, window, weights, vectors, offsets, currents, target
 ):
+    prefer_wide_vectors()
     plus, plus_starts, minus, minus_starts = listed
     frames, height, width, depth = currents.shape
     pixels = size[0] * size[1]
@@ -419,6 +472,7 @@ def _gather_signs(  # type: ignore[no-untyped-def]
 def _gather_graded(  # type: ignore[no-untyped-def]
     listed, size, window, weights, kind, chunk, offsets, factors, currents, target
 ):
+    prefer_wide_vectors()
     rows, values, starts = listed
     frames, height, width, depth = currents.shape
     scale = trailing_zeros(np.uint64(weights.shape[1]))
@@ -470,3 +524,7 @@ def _add_channelwise(maps, weights, window, currents, channel):  # type: ignore[
                         for c in range(weights.shape[1]):
                             term = np.int32(weights[tap, c] * maps[frame, source_y, source_x, c])
                             currents[frame, y, x, channel + c] += term
+
+
+_LOOPS: Any = (_list_signs, _list_graded, _gather_signs, _gather_graded, _add_channelwise)
+"""Those of ``Loops``."""

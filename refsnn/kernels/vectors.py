@@ -283,6 +283,26 @@ def _prefer_wide_vectors(context: Any) -> Any:
     return types.void(), generate
 
 
+AVX2 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sse4.1", "sse4.2", "ssse3")
+"""What ``only_avx2`` allows the compiler to use."""
+
+
+def _only_avx2(context: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        features = ",".join(f"+{name}" for name in AVX2)
+        for attribute in ('"target-cpu"="haswell"', f'"target-features"="{features}"'):
+            set.add(builder.function.attributes, attribute)
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+only_avx2: Any = intrinsic(_only_avx2)
+"""Compile the calling function for a processor with AVX2 and nothing newer, whatever this one has.
+
+Generates no code itself.
+"""
+
 prefer_wide_vectors: Any = intrinsic(_prefer_wide_vectors)
 """Let LLVM use 512-bit registers in the loops of the calling function; by itself it stops at 256 on many processors.
 

@@ -7,6 +7,7 @@ codes take the place of trains: accumulation is exact, so one pass over them equ
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,9 @@ from refsnn.errors import InputError
 from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels import Workspace
 from refsnn.kernels.dense import LARGEST, OFFSET, Dense, Feed
-from refsnn.kernels.maps import Layout, Maps, sum_pool
+from refsnn.kernels.maps import Layout, Maps
+from refsnn.kernels.pools import LONGEST, sum_pool
+from refsnn.kernels.pools import max_pool as dense_max_pool
 from refsnn.kernels.populations import accumulate_and_send, integrate_and_fire
 from refsnn.network import UNTIL_QUIET, Input, MaxPool, Network, Population, Projection, Readout, Spiking
 from refsnn.simulate.links import LONGEST_DRAIN, Link, Links
@@ -131,7 +134,7 @@ class _Slice:
             elif isinstance(population, Readout) and population.name in self._dense:
                 self._dense_readout(population, self._dense[population.name])
             elif isinstance(population, MaxPool):
-                self._signals[population.name] = max_pool(population, self._signals[population.source])
+                self._max_pool(population)
             elif isinstance(population, Readout):
                 self._readout(population)
             elif population.schedule.separated:
@@ -161,6 +164,17 @@ class _Slice:
                 held.append(maps)
         for maps in held:
             self._memory.give(maps)
+
+    def _max_pool(self, population: MaxPool) -> None:
+        source = self._signals[population.source]
+        if source.static or source.maps is None or self._wanted or source.length > LONGEST:
+            self._signals[population.name] = max_pool(population, source)
+            return
+        halo = self._run.halos.get((population.name, None), NO_PADDING)
+        layout = Layout(population.shape, source.maps.layout.rows, halo)
+        maps = self._memory.take(layout, len(self._images))
+        spikes = dense_max_pool(source.maps, maps, population, source.base)
+        self._signals[population.name] = dataclasses.replace(source, plain=None, maps=maps, spikes=spikes)
 
     # Dense kernels
 
