@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -42,6 +44,21 @@ def exported(tmp_path_factory):
 def test_the_same_bytes_again(exported, tmp_path):
     written(tmp_path / "again", weight_words=64, trace=True)
     assert tree(tmp_path / "again") == tree(exported)
+
+
+def test_the_sidecar_follows_its_schema(exported):
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "core.schema.json").read_text())
+    document = json.loads((exported / "core.json").read_text())
+    jsonschema.validate(document, schema)
+    layer = document["layers"][0]
+    for broken in (
+        document | {"version": 2},
+        document | {"colour": "red"},
+        {key: value for key, value in document.items() if key != "lanes"},
+        document | {"layers": [layer | {"columns": "4"}]},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema)
 
 
 def test_the_sidecar_is_read_again(exported):
