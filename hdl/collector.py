@@ -203,7 +203,7 @@ class Collector(Component):
         for stage in (1, 2):
             word = {name: held(value, shapes[name], f"{name}_{stage}") for name, value in word.items()}
             m.d.comb += leaving[stage - 1].eq(word["leaving"])
-        block = held(at_channel // NEIGHBOURS, range(-(-channels // NEIGHBOURS)), "block")
+        block = held(at_channel // NEIGHBOURS, range(max(-(-channels // NEIGHBOURS), 2)), "block")
 
         def chosen(values: list[Any], shape: Any, name: str) -> Any:
             """Of all channels' values the one at hand, two stages later."""

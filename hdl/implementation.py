@@ -22,7 +22,7 @@ class Target:
     Attributes:
         device: what lanes and registers are made of.
         synthesis: the command of yosys.
-        options: of nextpnr.
+        options: of nextpnr. Its second router gets through large designs sooner.
         cells: what its report calls look-up tables, block RAMs and multipliers.
         flip_flops: how the names of flip-flops begin in the netlist.
     """
@@ -38,7 +38,7 @@ TARGETS = {
     "ecp5-85": Target(
         "ecp5",
         "synth_ecp5",
-        ("--85k", "--package", "CABGA756", "--speed", "6", "--lpf-allow-unconstrained"),
+        ("--85k", "--package", "CABGA756", "--speed", "6", "--lpf-allow-unconstrained", "--router", "router2"),
         ("TRELLIS_COMB", "DP16KD", "MULT18X18D"),
         "TRELLIS_FF",
     ),
