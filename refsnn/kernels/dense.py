@@ -12,9 +12,8 @@ The plan of a network is made by ``plan``; populations that it leaves out go ano
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numba
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS, Layout, Maps, narrow_depth
+from refsnn.kernels.remembered import remember
 from refsnn.kernels.rows import (
     LINE,
     SETTINGS,
@@ -35,7 +35,7 @@ from refsnn.kernels.rows import (
     keep,
     load_index,
 )
-from refsnn.kernels.vectors import specialise
+from refsnn.kernels.vectors import make_record, specialise
 from refsnn.network import MaxPool, Network, Projection, Readout, Spiking, SumPool
 
 LARGEST = 127
@@ -112,6 +112,8 @@ JOB = np.dtype(
 )
 """What a kernel needs to know of one call."""
 
+_job_at = make_record(JOB)
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -165,8 +167,9 @@ count: Any = None
 """Stand for the parts of ``_layer``, which ``Kernels`` puts in."""
 
 
-def _layer(job, first, last, spikes, saturated):  # type: ignore[no-untyped-def]
+def _layer(address, first, last, spikes, saturated):  # type: ignore[no-untyped-def]
     """Run the outer positions ``first`` to ``last``; spikes ``(T', P)`` and saturations ``(T',)`` are added."""
+    job = _job_at(address)
     begin()
     for start in range(first, last, job.band):
         stop = min(start + job.band, last)
@@ -258,6 +261,7 @@ class Dense:
         static: whether what it reads is the same in every step.
         counted, clamped: of ``rows.make_fire``.
         length: T', of its train.
+        prepared: what ``run`` made ready, by number of images and layouts.
     """
 
     population: Spiking | Readout
@@ -284,6 +288,7 @@ class Dense:
     width: tuple[int, int]
     lines_inner: bool
     kernels: Kernels
+    prepared: dict[Any, Prepared] = field(default_factory=dict)
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -301,20 +306,49 @@ class Dense:
             static: ``(N, H, W, C)``: currents of each step beside those that it reads itself.
             memory: the thread's.
         """
+        layouts = tuple(feeds[reader.feed].layout for reader in self.readers)
+        key = number, layouts, None if out is None else out.layout
+        if key not in self.prepared:
+            self.prepared[key] = self._prepare(*key)
+        prepared = self.prepared[key]
+        job = prepared.job.copy()
+        sources = prepared.sources.copy()
+        sources[:, 0] += [feeds[reader.feed].address for reader in self.readers]
+        constant = self.bias if static is None else spread(static, self.shape, self.bias)
+        distances = [0 if size == 1 else stride for size, stride in zip(constant.shape, constant.strides, strict=True)]
+        job["sources"] = sources.ctypes.data
+        job["constant"] = constant.ctypes.data
+        job["constant_image"], job["constant_block"] = distances[0], distances[3]
+        job["constant_outer"], job["constant_inner"] = distances[2:0:-1] if self.lines_inner else distances[1:3]
+        job["scratch"] = memory.scratch(int(job["group"][0] * job["rows"][0]) + ROWS)
+        job["membranes"] = memory.membranes(number)
+        outcome = Outcome()
+        spikes, saturated = np.zeros((0, 0), np.int64), np.zeros(self.length, np.int64)
+        if out is None:
+            outcome.sums = np.zeros(prepared.sums, np.int32)
+            job["out"] = outcome.sums.ctypes.data
+        else:
+            length = 1 if self.population.schedule.separated else self.length
+            outcome.spikes = spikes = np.zeros((length, self.shape[1] * self.shape[2]), np.int64)
+            outcome.saturated = saturated[:length]
+            job["out"] = out.address + out.layout.origin
+        prepared.kernel(job.ctypes.data, 0, prepared.outer, spikes, saturated)
+        return outcome
+
+    def _prepare(self, number: int, layouts: tuple[Layout, ...], out: Layout | None) -> Prepared:
+        """All that a run needs but the addresses of what differs from run to run."""
         separated = self.population.schedule.separated
         rows = number if self.static or separated else number * self.length
-        target = out.layout if out is not None else Layout(self.shape, rows)
+        target = out or Layout(self.shape, rows)
         pixels = target.pixels
-        lines_inner = self.lines_inner
         groups = -(-self.shape[2] // pixels)
-        inner, outer = (self.shape[1], groups) if lines_inner else (groups, self.shape[1])
-        layouts = [feeds[reader.feed].layout for reader in self.readers]
+        inner, outer = (self.shape[1], groups) if self.lines_inner else (groups, self.shape[1])
         sources = np.empty((len(self.readers), 4), np.int64)
         for index, (reader, layout) in enumerate(zip(self.readers, layouts, strict=True)):
             _, line, column, row = layout.strides
-            start = feeds[reader.feed].address + layout.origin - reader.padding[0] * line - reader.padding[2] * column
+            start = layout.origin - reader.padding[0] * line - reader.padding[2] * column
             by_line, by_group = reader.lines * line, reader.columns * pixels * column
-            sources[index] = start, *((by_group, by_line) if lines_inner else (by_line, by_group)), row
+            sources[index] = start, *((by_group, by_line) if self.lines_inner else (by_line, by_group)), row
         flat = len(sources) > 0 and all(source[2] == rows * source[3] for source in sources)
         strides = np.array([(*layout.strides[:3], 1) for layout in layouts], np.int64).reshape(-1, 4)
         offsets = (self.symbols * strides[self.readers_of]).sum(axis=1)
@@ -322,13 +356,17 @@ class Dense:
         taps[:, 0] = self.tap_symbols[:, 0]
         taps[:, 1] = (self.tap_symbols[:, 1:] * strides[taps[:, 0]]).sum(axis=1)
         taps[:, 2] = self.tap_weights.ctypes.data + 4 * COLUMNS * np.arange(len(taps))
-        constant = self.bias if static is None else spread(static, self.shape, self.bias)
-        group = _group(rows) if flat else 1
-        job = np.zeros(1, JOB)
-        held = [sources, offsets, taps, constant]  # what the kernel knows by address only
-        distances = [0 if size == 1 else stride for size, stride in zip(constant.shape, constant.strides, strict=True)]
+        sums = (inner * outer, rows, len(self.bounds) * COLUMNS)
+        if out is None:
+            row = 4 * sums[2]
+            out_pair, out_block, out_outer, out_inner = 8 * COLUMNS, 4 * COLUMNS, inner * rows * row, rows * row
+            kernel = self.kernels.readout()
+        else:
+            out_pair, line, column, row = out.strides
+            out_block = COLUMNS
+            out_outer, out_inner = (column * pixels, line) if self.lines_inner else (line, column * pixels)
+            kernel = self.kernels.separated() if separated else self.kernels.rate(self.counted, self.clamped)
         values = {
-            "sources": sources.ctypes.data,
             "number": len(sources),
             "offsets": offsets.ctypes.data,
             "bounds": self.bounds.ctypes.data,
@@ -339,16 +377,11 @@ class Dense:
             "tap_bounds": self.tap_bounds.ctypes.data,
             "blocks": len(self.bounds),
             "inner": inner,
-            "group": group,
+            "group": _group(rows) if flat else 1,
             "rows": rows,
             "band": 1 if self.weights.nbytes <= PANEL_BYTES else outer,
             "adjust": 0 if self.adjust is None else self.adjust.ctypes.data,
             "times": self.steps if separated and self.population.schedule.base == 1 else 1,
-            "constant": constant.ctypes.data,
-            "constant_block": distances[3],
-            "constant_outer": distances[2 if lines_inner else 1],
-            "constant_inner": distances[1 if lines_inner else 2],
-            "constant_image": distances[0],
             "settings": self.settings.ctypes.data,
             "low": self.limits[0],
             "high": self.limits[1],
@@ -359,39 +392,21 @@ class Dense:
             "steps": self.steps if separated else self.length,
             "input_steps": self.steps,
             "step_rows": 0 if self.static else number,
+            "out_pair": out_pair,
+            "out_block": out_block,
+            "out_outer": out_outer,
+            "out_inner": out_inner,
+            "out_row": row,
             "out_wide": target.wide,
             "pixels": pixels,
             "depth": min(target.depth, COLUMNS),
-            "lines_inner": lines_inner,
+            "lines_inner": self.lines_inner,
             "width": self.shape[2],
-            "scratch": memory.scratch(group * rows + ROWS),
-            "membranes": memory.membranes(number),
         }
-        outcome = Outcome()
-        kernel: Callable[..., None]
-        if out is None:
-            sums = np.zeros((inner * outer, rows, len(self.bounds) * COLUMNS), np.int32)
-            outcome.sums = sums
-            line = sums.strides[1]
-            values |= {"out": sums.ctypes.data, "out_pair": 8 * COLUMNS, "out_block": 4 * COLUMNS, "out_row": line}
-            values |= {"out_outer": inner * rows * line, "out_inner": rows * line}
-            kernel = self.kernels.readout()
-            spikes = np.zeros((0, 0), np.int64)
-            saturated = np.zeros(1, np.int64)
-        else:
-            pair, line, column, row = target.strides
-            distances_out = (column * pixels, line) if lines_inner else (line, column * pixels)
-            values |= {"out": out.address + target.origin, "out_pair": pair, "out_block": COLUMNS, "out_row": row}
-            values |= {"out_outer": distances_out[0], "out_inner": distances_out[1]}
-            kernel = self.kernels.separated() if separated else self.kernels.rate(self.counted, self.clamped)
-            length = 1 if separated else self.length
-            outcome.spikes = spikes = np.zeros((length, self.shape[1] * self.shape[2]), np.int64)
-            outcome.saturated = saturated = np.zeros(length, np.int64)
+        job = np.zeros(1, JOB)
         for name, value in values.items():
             job[name] = value
-        kernel(job[0], 0, outer, spikes, saturated)
-        del held
-        return outcome
+        return Prepared(kernel, job, sources, outer, sums, held=(offsets, taps))
 
     def membranes(
         self, sums: NDArray[np.int32], number: int, static: NDArray[np.int32] | None, marks: tuple[int, ...]
@@ -418,6 +433,27 @@ class Dense:
             ends = sent + times * added
         outputs = ends.reshape(*ends.shape[:3], groups * layout.pixels, -1)[:, :, :, :width, :channels]
         return outputs.transpose(0, 1, 4, 2, 3).reshape(*outputs.shape[:2], *self.population.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A call of a kernel, but for addresses.
+
+    Attributes:
+        kernel: which.
+        job: ``(1,)`` of ``JOB``.
+        sources: the job's, relative to the first byte of the maps.
+        outer: outer positions.
+        sums: shape of a readout's sums.
+        held: arrays that the job knows by address only.
+    """
+
+    kernel: Callable[..., None]
+    job: NDArray[np.void]
+    sources: NDArray[np.int64]
+    outer: int
+    sums: Shape
+    held: tuple[Any, ...]
 
 
 @dataclass
@@ -515,21 +551,8 @@ def plan(network: Network, kernels: Kernels, largest: dict[str, int], steps: int
     """
     if network.drain < 0 or len({p.schedule for p in network.populations}) > 1:
         return {}
-    known = _plans_of(network)
-    if (kernels, steps) not in known:
-        known[kernels, steps] = _new_plan(network, kernels, largest, steps)
-    return known[kernels, steps]
-
-
-_plans: dict[int, dict[tuple[Kernels, int], dict[str, Dense]]] = {}
-
-
-def _plans_of(network: Network) -> dict[tuple[Kernels, int], dict[str, Dense]]:
-    """What was planned for a network, which is forgotten with it."""
-    key = id(network)
-    if key not in _plans:
-        weakref.finalize(network, _plans.pop, key, None)
-    return _plans.setdefault(key, {})
+    key = "plan", kernels, steps
+    return remember(network, key, lambda: _new_plan(network, kernels, largest, steps))
 
 
 def _new_plan(network: Network, kernels: Kernels, largest: dict[str, int], steps: int) -> dict[str, Dense]:

@@ -233,6 +233,20 @@ def specialise(function: Any, name: str, parts: dict[str, Any]) -> Any:
     return numba.njit(cache=True, nogil=True)(copy)
 
 
+def make_record(dtype: np.dtype[np.void]) -> Any:
+    """Build ``record(address)``: a structured scalar in place. As an argument it would take too long to recognise."""
+    record = numba.from_dtype(dtype)
+
+    @intrinsic
+    def at(context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(record))
+
+        return record(types.intp), generate
+
+    return at
+
+
 def make_access(array: str, dtype: type[np.generic]) -> tuple[Any, Any]:
     """Build ``load(address, index)`` and ``store(address, index, value)`` of one element of an array known by a name.
 

@@ -21,6 +21,7 @@ from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
 from refsnn.kernels import Workspace
 from refsnn.kernels.dense import halos, plan
+from refsnn.kernels.remembered import remember
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
 from refsnn.simulate.layers import Run, Totals
 from refsnn.simulate.links import connect, input_operations, largest_currents
@@ -99,7 +100,7 @@ def simulate(
             raise InputError(f"drain is {drain}; a number of steps, or {UNTIL_QUIET} for until quiet, was expected")
         network = dataclasses.replace(network, drain=drain)
     kernel_set = kernel_sets.select(kernels)
-    links = connect(network, kernel_set)
+    links = remember(network, ("links", kernel_set), lambda: connect(network, kernel_set))
     shared = network.drain == 0 and not any(p.schedule.separated for p in network.populations)
     groups = [tuple(sorted(set(wanted)))] if shared else [(each,) for each in sorted(set(wanted))]
     results: dict[int, tuple[Totals, int, float]] = {}
