@@ -27,6 +27,9 @@ from refsnn.simulate.layers import Run, Totals
 from refsnn.simulate.links import connect, input_operations, largest_currents
 from refsnn.simulate.recording import Activity, Recorder
 
+SLICE_ROWS = 32
+"""Images times steps that dense kernels take at a time: enough to fill their tiles, few enough for the caches."""
+
 __all__ = ["Activity", "Recorder", "Simulation", "simulate"]
 
 
@@ -119,7 +122,8 @@ def simulate(
             marks=marks,
             recorder=None if record is None else _Serialised(record),
         )
-        totals = _merge(_run(run, images, batch, threads or _processors(), done))
+        slice_size = min(batch, max(1, SLICE_ROWS // marks[-1])) if dense else batch
+        totals = _merge(_run(run, images, slice_size, threads or _processors(), done))
         seconds = time.perf_counter() - begin
         results.update({mark: (totals, index, seconds) for index, mark in enumerate(marks)})
     chosen = [results[each] for each in wanted]
