@@ -172,7 +172,12 @@ def run(
         int, typer.Option(metavar="N", help="Images that a thread simulates at a time.", rich_help_panel=_RUNNING)
     ] = 32,
     kernels: Annotated[
-        str, typer.Option(metavar="NAME", help="Kernel set; all give the same integers.", rich_help_panel=_RUNNING)
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="amx, vnni, avx2, portable or auto; all give the same integers.",
+            rich_help_panel=_RUNNING,
+        ),
     ] = "auto",
     out: Annotated[
         Path | None,

@@ -1,8 +1,10 @@
 """The simulator's arithmetic made fast: one file a kernel set, chosen at run time. All sets give the same integers.
 
-A kernel set is a module here with ``available()`` and ``connect()`` (see ``KernelSet``): the synapses are where the
-time goes and where instruction sets differ. What every set shares is in ``populations``. A kernel sees weights, events
-and currents, never the name of a method.
+A kernel set is a module here with ``available()``, ``connect()`` and ``dense`` (see ``KernelSet``): the synapses are
+where the time goes and where instruction sets differ. ``portable`` gathers what spikes, and ``avx2`` is the same for
+processors with no more than that; ``vnni`` and ``amx`` sum densely where ``plan`` finds that they can, and gather
+elsewhere. What every set shares is in ``rows`` and ``populations``. A kernel sees weights, events and currents, never
+the name of a method.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from numpy.typing import NDArray
 
 from refsnn.errors import InputError
 from refsnn.geometry import Shape
-from refsnn.kernels.dense import Kernels, Memory
+from refsnn.kernels.dense import Kernels
+from refsnn.kernels.maps import Memory
 from refsnn.network import Projection
 
 ENVIRONMENT = "REFSNN_KERNELS"

@@ -142,3 +142,44 @@ class Maps:
         for block in range(view.shape[4]):
             part = values[..., block * DEPTH : min((block + 1) * DEPTH, channels)]
             np.subtract(part, self.offset, out=view[..., block, : part.shape[-1]], casting="unsafe")
+
+
+class Memory:
+    """A thread's scratch memory and the maps that it may use again."""
+
+    def __init__(self) -> None:
+        self._scratch = np.empty(0, np.int8)
+        self._membranes = np.empty(0, np.int8)
+        self._free: dict[tuple[Layout, int], list[Maps]] = {}
+
+    def scratch(self, rows: int) -> int:
+        """The address of so many rows of sums."""
+        self._scratch = _room(self._scratch, 4 * rows * COLUMNS)
+        return _aligned(self._scratch)
+
+    def membranes(self, images: int) -> int:
+        """The address of a row of membranes and a row of counts for each image."""
+        self._membranes = _room(self._membranes, 8 * images * COLUMNS)
+        return _aligned(self._membranes)
+
+    def take(self, layout: Layout, number: int, offset: int = 0) -> Maps:
+        """Maps with zeros in the halo and anything inside."""
+        free = self._free.get((layout, offset))
+        if free:
+            maps = free.pop()
+            maps.number = number
+            return maps
+        return Maps(layout, number, offset)
+
+    def give(self, maps: Maps) -> None:
+        """Let maps be used again."""
+        self._free.setdefault((maps.layout, maps.offset), []).append(maps)
+
+
+def _room(memory: NDArray[np.int8], size: int) -> NDArray[np.int8]:
+    return memory if memory.size >= size + DEPTH else np.empty(size + DEPTH, np.int8)
+
+
+def _aligned(memory: NDArray[np.int8]) -> int:
+    address: int = memory.ctypes.data
+    return address + -address % DEPTH

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
 from refsnn.kernels import Workspace
-from refsnn.kernels.dense import halos, plan
+from refsnn.kernels.plan import halos, plan
 from refsnn.kernels.remembered import remember
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
 from refsnn.simulate.layers import Run, Totals

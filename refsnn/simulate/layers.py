@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from refsnn.errors import InputError
 from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels import Workspace
-from refsnn.kernels.dense import LARGEST, OFFSET, Dense, Feed
 from refsnn.kernels.maps import Layout, Maps
+from refsnn.kernels.plan import LARGEST, OFFSET, Dense, Feed
 from refsnn.kernels.pools import LONGEST, sum_pool
 from refsnn.kernels.pools import max_pool as dense_max_pool
 from refsnn.kernels.populations import accumulate_and_send, integrate_and_fire

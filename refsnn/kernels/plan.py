@@ -1,0 +1,637 @@
+"""The plan of a network for dense kernels, made once: layouts, packed weights, and which population goes which way.
+
+A projection becomes steps: 64 bytes of events, each with the weights of a block of columns (``_steps``); steps whose
+weights are all 0 are left out, so groups and concatenations cost what they hold. What has one weight for each column
+and tap becomes taps instead (``_channelwise``). A population that cannot be packed is left to the event-driven kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refsnn.geometry import NO_PADDING, Padding, Shape
+from refsnn.kernels.dense import JOB, Kernels
+from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS, Layout, Maps, Memory, narrow_depth
+from refsnn.kernels.remembered import remember
+from refsnn.kernels.rows import (
+    SETTINGS,
+)
+from refsnn.network import MaxPool, Network, Projection, Readout, Spiking, SumPool
+
+LARGEST = 127
+"""The largest magnitude of an event that an int8 holds."""
+
+LARGEST_PIXEL = 255
+"""The largest event of a source that is static and never negative, held with an offset."""
+
+OFFSET = 128
+
+PARTS = 24
+"""An identity onto other columns is split into so many weights of 8 bits at most."""
+
+PANEL_BYTES = 700_000
+"""Weights that stay in the second-level cache while the map passes line by line; larger ones stay for the whole map."""
+
+Feed: TypeAlias = tuple[str, SumPool | None]
+"""A population and the sum-pool that its events go through."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """How a projection reads a feed.
+
+    Attributes:
+        padding: of the projection.
+        halo: the same, and on the right what an incomplete group of pixels reads as well.
+        lines, columns: from one position to the next.
+    """
+
+    feed: Feed
+    padding: Padding
+    halo: Padding
+    lines: int
+    columns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A population and all that feeds it, packed for dense kernels.
+
+    Attributes:
+        population: which.
+        shape: its ``(C, H, W)``.
+        readers: of its projections.
+        symbols: ``(K, 4) int64``: each step's block of channels, line, column and byte in its reader's windows.
+        readers_of: ``(K,) int64``.
+        bounds: ``(blocks, S + 1) int64``.
+        weights: ``(K, 2, 16, 16, 4) int8``.
+        signed: whether there may be negative events.
+        corrections: ``(blocks, COLUMNS) int32``: minus 128 times the sums of weights where ``signed``, else 0.
+        tap_symbols: ``(Q, 5) int64``: reader, then as ``symbols``.
+        tap_bounds: ``(blocks + 1,) int64``.
+        tap_weights: ``(Q, COLUMNS) int32``.
+        adjust: ``(blocks, 3, COLUMNS) int32``, or None.
+        bias: as ``spread`` makes it.
+        settings: ``(blocks, SETTINGS, COLUMNS) int32``.
+        lines_inner: whether lines are worked on before columns.
+        static: whether what it reads is the same in every step.
+        counted, clamped: of ``rows.make_fire``.
+        length: T', of its train.
+        prepared: what ``run`` made ready, by number of images and layouts.
+    """
+
+    population: Spiking | Readout
+    shape: Shape
+    readers: tuple[_Reader, ...]
+    symbols: NDArray[np.int64]
+    readers_of: NDArray[np.int64]
+    bounds: NDArray[np.int64]
+    weights: NDArray[np.int8]
+    signed: bool
+    corrections: NDArray[np.int32]
+    tap_symbols: NDArray[np.int64]
+    tap_bounds: NDArray[np.int64]
+    tap_weights: NDArray[np.int32]
+    adjust: NDArray[np.int32] | None
+    bias: NDArray[np.int32]
+    settings: NDArray[np.int32]
+    static: bool
+    counted: bool
+    clamped: bool
+    steps: int
+    length: int
+    limits: tuple[int, int]
+    width: tuple[int, int]
+    lines_inner: bool
+    kernels: Kernels
+    prepared: dict[Any, Prepared] = field(default_factory=dict)
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """What it reads, each once."""
+        return tuple(dict.fromkeys(reader.feed for reader in self.readers))
+
+    def run(
+        self, feeds: dict[Feed, Maps], number: int, out: Maps | None, static: NDArray[np.int32] | None, memory: Memory
+    ) -> Outcome:
+        """Run the population on ``number`` images.
+
+        Args:
+            feeds: the events that it reads.
+            out: receives its events; None for a readout.
+            static: ``(N, H, W, C)``: currents of each step beside those that it reads itself.
+            memory: the thread's.
+        """
+        layouts = tuple(feeds[reader.feed].layout for reader in self.readers)
+        key = number, layouts, None if out is None else out.layout
+        if key not in self.prepared:
+            self.prepared[key] = self._prepare(*key)
+        prepared = self.prepared[key]
+        job = prepared.job.copy()
+        sources = prepared.sources.copy()
+        sources[:, 0] += [feeds[reader.feed].address for reader in self.readers]
+        constant = self.bias if static is None else spread(static, self.shape, self.bias)
+        distances = [0 if size == 1 else stride for size, stride in zip(constant.shape, constant.strides, strict=True)]
+        job["sources"] = sources.ctypes.data
+        job["constant"] = constant.ctypes.data
+        job["constant_image"], job["constant_block"] = distances[0], distances[3]
+        job["constant_outer"], job["constant_inner"] = distances[2:0:-1] if self.lines_inner else distances[1:3]
+        job["scratch"] = memory.scratch(int(job["group"][0] * job["rows"][0]) + ROWS)
+        job["membranes"] = memory.membranes(number)
+        outcome = Outcome()
+        spikes, saturated = np.zeros((0, 0), np.int64), np.zeros(self.length, np.int64)
+        if out is None:
+            outcome.sums = np.zeros(prepared.sums, np.int32)
+            job["out"] = outcome.sums.ctypes.data
+        else:
+            length = 1 if self.population.schedule.separated else self.length
+            outcome.spikes = spikes = np.zeros((length, self.shape[1] * self.shape[2]), np.int64)
+            outcome.saturated = saturated[:length]
+            job["out"] = out.address + out.layout.origin
+        prepared.kernel(job.ctypes.data, 0, prepared.outer, spikes, saturated)
+        return outcome
+
+    def _prepare(self, number: int, layouts: tuple[Layout, ...], out: Layout | None) -> Prepared:
+        """All that a run needs but the addresses of what differs from run to run."""
+        separated = self.population.schedule.separated
+        rows = number if self.static or separated else number * self.length
+        target = out or Layout(self.shape, rows)
+        pixels = target.pixels
+        groups = -(-self.shape[2] // pixels)
+        inner, outer = (self.shape[1], groups) if self.lines_inner else (groups, self.shape[1])
+        sources = np.empty((len(self.readers), 4), np.int64)
+        for index, (reader, layout) in enumerate(zip(self.readers, layouts, strict=True)):
+            _, line, column, row = layout.strides
+            start = layout.origin - reader.padding[0] * line - reader.padding[2] * column
+            by_line, by_group = reader.lines * line, reader.columns * pixels * column
+            sources[index] = start, *((by_group, by_line) if self.lines_inner else (by_line, by_group)), row
+        flat = len(sources) > 0 and all(source[2] == rows * source[3] for source in sources)
+        strides = np.array([(*layout.strides[:3], 1) for layout in layouts], np.int64).reshape(-1, 4)
+        offsets = (self.symbols * strides[self.readers_of]).sum(axis=1)
+        taps = np.empty((len(self.tap_symbols), 3), np.int64)
+        taps[:, 0] = self.tap_symbols[:, 0]
+        taps[:, 1] = (self.tap_symbols[:, 1:] * strides[taps[:, 0]]).sum(axis=1)
+        taps[:, 2] = self.tap_weights.ctypes.data + 4 * COLUMNS * np.arange(len(taps))
+        sums = (inner * outer, rows, len(self.bounds) * COLUMNS)
+        if out is None:
+            row = 4 * sums[2]
+            out_pair, out_block, out_outer, out_inner = 8 * COLUMNS, 4 * COLUMNS, inner * rows * row, rows * row
+            kernel = self.kernels.readout()
+        else:
+            out_pair, line, column, row = out.strides
+            out_block = COLUMNS
+            out_outer, out_inner = (column * pixels, line) if self.lines_inner else (line, column * pixels)
+            kernel = self.kernels.separated() if separated else self.kernels.rate(self.counted, self.clamped)
+        values = {
+            "number": len(sources),
+            "offsets": offsets.ctypes.data,
+            "bounds": self.bounds.ctypes.data,
+            "weights": self.weights.ctypes.data,
+            "signed": self.signed,
+            "corrections": self.corrections.ctypes.data,
+            "taps": taps.ctypes.data,
+            "tap_bounds": self.tap_bounds.ctypes.data,
+            "blocks": len(self.bounds),
+            "inner": inner,
+            "group": _group(rows) if flat else 1,
+            "rows": rows,
+            "band": 1 if self.weights.nbytes <= PANEL_BYTES else outer,
+            "adjust": 0 if self.adjust is None else self.adjust.ctypes.data,
+            "times": self.steps if separated and self.population.schedule.base == 1 else 1,
+            "settings": self.settings.ctypes.data,
+            "low": self.limits[0],
+            "high": self.limits[1],
+            "smallest": self.width[0],
+            "largest": self.width[1],
+            "base": self.population.schedule.base,
+            "images": number,
+            "steps": self.steps if separated else self.length,
+            "input_steps": self.steps,
+            "step_rows": 0 if self.static else number,
+            "out_pair": out_pair,
+            "out_block": out_block,
+            "out_outer": out_outer,
+            "out_inner": out_inner,
+            "out_row": row,
+            "out_wide": target.wide,
+            "pixels": pixels,
+            "depth": min(target.depth, COLUMNS),
+            "lines_inner": self.lines_inner,
+            "width": self.shape[2],
+        }
+        job = np.zeros(1, JOB)
+        for name, value in values.items():
+            job[name] = value
+        return Prepared(kernel, job, sources, outer, sums, held=(offsets, taps))
+
+    def membranes(
+        self, sums: NDArray[np.int32], number: int, static: NDArray[np.int32] | None, marks: tuple[int, ...]
+    ) -> NDArray[np.int64]:
+        """A readout's membranes ``(marks, N, *shape)`` from what ``run`` gave: at several T in rate schedules only."""
+        channels, height, width = self.shape
+        layout = Layout(self.shape, 1)
+        constant = self.bias if static is None else spread(static, self.shape, self.bias)
+        groups = -(-width // layout.pixels)
+        lines_inner = self.lines_inner
+        rows = sums.shape[1]
+        order = (groups, height) if lines_inner else (height, groups)
+        maps = sums.reshape(*order, rows // number, number, -1).astype(np.int64)
+        maps = maps.transpose(2, 3, 1, 0, 4) if lines_inner else maps.transpose(2, 3, 0, 1, 4)
+        added = constant.reshape(*constant.shape[:3], -1)
+        if self.population.schedule.separated:
+            ends = maps + added  # the bias is that of all steps already
+        else:
+            length = maps.shape[0]
+            running = np.cumsum(maps, axis=0)
+            last = [min(mark, length) - 1 for mark in marks] if len(marks) > 1 else [length - 1]
+            times = np.array(marks, np.int64).reshape(-1, 1, 1, 1, 1)
+            sent = maps * times if self.static else running[last]
+            ends = sent + times * added
+        outputs = ends.reshape(*ends.shape[:3], groups * layout.pixels, -1)[:, :, :, :width, :channels]
+        return outputs.transpose(0, 1, 4, 2, 3).reshape(*outputs.shape[:2], *self.population.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A call of a kernel, but for addresses.
+
+    Attributes:
+        kernel: which.
+        job: ``(1,)`` of ``JOB``.
+        sources: the job's, relative to the first byte of the maps.
+        outer: outer positions.
+        sums: shape of a readout's sums.
+        held: arrays that the job knows by address only.
+    """
+
+    kernel: Callable[..., None]
+    job: NDArray[np.void]
+    sources: NDArray[np.int64]
+    outer: int
+    sums: Shape
+    held: tuple[Any, ...]
+
+
+@dataclass
+class Outcome:
+    """What a run gave beside events: spikes ``(T', pixels)`` and clamps ``(T',)``, or a readout's sums."""
+
+    spikes: NDArray[np.int64] | None = None
+    saturated: NDArray[np.int64] | None = None
+    sums: NDArray[np.int32] | None = None
+
+
+def _group(rows: int) -> int:
+    """How many positions to work on in one go, so that few rows of a tile are empty."""
+    if rows >= ROWS:
+        return 1
+    return min(
+        range(ROWS // rows, 9), key=lambda size: -(-size * rows // 16) * 16 / (size * rows), default=ROWS // rows
+    )
+
+
+def spread(maps: NDArray[np.int32], shape: Shape, more: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
+    """Currents in the order of outputs: ``(N or 1, H or 1, groups of pixels or 1, blocks, COLUMNS)``.
+
+    Args:
+        maps: ``(N, H, W, C)``, or ``(C,)`` where they are the same for all images and pixels.
+        shape: ``(C, H, W)``.
+        more: of this kind, to be added.
+    """
+    layout = Layout(shape, 1)
+    depth, pixels = layout.depth, layout.pixels
+    blocks = -(-shape[0] // COLUMNS)
+    if maps.ndim == 1:
+        maps = maps[np.newaxis, np.newaxis, np.newaxis]
+        whole = np.zeros((1, 1, 1, pixels, blocks * COLUMNS // pixels), np.int32)
+        whole[..., : shape[0]] = maps[..., np.newaxis, :]
+    else:
+        groups = -(-shape[2] // pixels)
+        whole = np.zeros((*maps.shape[:2], groups * pixels, blocks * COLUMNS // pixels), np.int32)
+        whole[:, :, : shape[2], : shape[0]] = maps
+        whole = whole.reshape(*maps.shape[:2], groups, pixels, -1)
+    assert pixels == 1 or whole.shape[4] == depth
+    result = whole.reshape(*whole.shape[:3], blocks, COLUMNS)
+    return result if more is None else result + more
+
+
+def plan(network: Network, kernels: Kernels, largest: dict[str, int], steps: int) -> dict[str, Dense]:
+    """The populations for which dense kernels are made ready, for a run of ``steps`` time-steps.
+
+    Args:
+        network: which.
+        kernels: of the kernel set.
+        largest: by population, a bound of a step's current; with temporal separation of the accumulation.
+        steps: T.
+    """
+    if network.drain < 0 or len({p.schedule for p in network.populations}) > 1:
+        return {}
+    key = "plan", kernels, steps
+    return remember(network, key, lambda: _new_plan(network, kernels, largest, steps))
+
+
+def _new_plan(network: Network, kernels: Kernels, largest: dict[str, int], steps: int) -> dict[str, Dense]:
+    found = {}
+    for population in network.populations:
+        if isinstance(population, Spiking | Readout):
+            dense = _plan(network, population, kernels, largest[population.name], steps)
+            if dense is not None:
+                found[population.name] = dense
+    return found
+
+
+def halos(plan: dict[str, Dense]) -> dict[Feed, Padding]:
+    """By feed, the cells of 0 that its readers need around it."""
+    result: dict[Feed, Padding] = {}
+    for dense in plan.values():
+        for reader in dense.readers:
+            before = result.get(reader.feed, NO_PADDING)
+            top, bottom, left, right = (max(pair) for pair in zip(before, reader.halo, strict=True))
+            result[reader.feed] = top, bottom, left, right
+    return result
+
+
+def _plan(network: Network, population: Spiking | Readout, kernels: Kernels, largest: int, steps: int) -> Dense | None:
+    shape = _spatial(population.shape)
+    incoming = network.incoming(population.name)
+    static = all(network.is_static(projection.source) for projection in incoming)
+    moving = [projection for projection in incoming if static or not network.is_static(projection.source)]
+    separated = population.schedule.separated
+    length = steps if separated else steps + network.drain
+    half = 1 << (network.membrane_bits - 1)
+    limits, counted, clamped = (0, 0), False, False
+    settings = np.zeros((-(-shape[0] // COLUMNS), SETTINGS, COLUMNS), np.int32)
+    settings[:, 0] = 1 << 14
+    if isinstance(population, Spiking):
+        limits = population.limits(steps)
+        threshold, initial = int(population.threshold.max()), int(np.abs(population.initial_membrane).max())
+        if separated:
+            limits = int(population.neuron == "signed"), 0
+            fits = (
+                population.schedule.levels(steps) <= LARGEST
+                and largest + initial < 2**31
+                and threshold << (steps if population.schedule.base == 2 else 0) < 2**31
+            )
+        else:
+            counted = population.neuron != "if" or limits[1] < length
+            clamped = max(initial, threshold) + length * largest >= half
+            fits = half + largest < 2**31
+        if not fits or max(limits) >= 2**31:
+            return None
+        for row, values in enumerate(
+            (population.threshold, population.negative_threshold, population.initial_membrane)
+        ):
+            settings[:, row] = spread(values, shape)[0, 0, 0]
+        settings[:, 0][settings[:, 0] == 0] = 1 << 14
+    insides = [_spatial(network[projection.source].shape) for projection in moving]
+    packed = _pack(network, moving, shape, steps, static)
+    if packed is None:
+        return None
+    bias = population.bias.astype(np.int32)
+    bias = bias if bias.ndim == 1 else np.ascontiguousarray(bias.reshape(shape).transpose(1, 2, 0))[np.newaxis]
+    times = steps if separated and population.schedule.base == 1 else 1
+    return Dense(
+        population=population,
+        shape=shape,
+        bias=times * spread(bias, shape),
+        settings=settings,
+        static=static,
+        counted=counted,
+        clamped=clamped,
+        steps=steps,
+        length=length,
+        limits=limits,
+        width=(-half, half - 1),
+        lines_inner=not any(Layout(each, 1).wide for each in (shape, *insides)),
+        kernels=kernels,
+        **packed,
+    )
+
+
+def _pack(
+    network: Network, projections: list[Projection], shape: Shape, steps: int, static: bool
+) -> dict[str, Any] | None:
+    """Readers, steps, weights and taps of a population's projections, or None where one cannot be packed."""
+    layout = Layout(shape, 1)
+    blocks = -(-shape[0] // COLUMNS)
+    readers: list[_Reader] = []
+    symbols, weights = [], []
+    taps: list[list[tuple[int, Any, Any]]] = [[] for _ in range(blocks)]
+    adjust = np.zeros((blocks, 3, COLUMNS), np.int32)
+    for projection in projections:
+        inside = _spatial(network[projection.source].shape)
+        inside = projection.pool.output(inside) if projection.pool else inside
+        biggest = _largest(network, projection, steps)
+        if biggest > LARGEST and not _fits_with_offset(network, projection, biggest):
+            return None
+        kernels = _kernels(projection, inside, shape)
+        if kernels is None:
+            return None
+        stride = (1, 1) if projection.kind == "dense" else projection.stride
+        index = len(readers)
+        padding = projection.padding
+        kernel = inside[1:] if projection.kind == "dense" else (*projection.weights.shape[2:], 1, 1)
+        end = (-(-shape[2] // layout.pixels) * layout.pixels - 1) * stride[1] - padding[2]
+        right = end + (kernel[1] - 1) * projection.dilation[1] - (inside[2] - 1)
+        halo = padding[0], padding[1], padding[2], max(padding[3], right)
+        readers.append(_Reader((projection.source, projection.pool), padding, halo, *stride))
+        if projection.shift is not None:
+            shift = np.zeros(shape[0], np.int32)
+            if projection.kind == "dense":
+                shift[:] = projection.shift
+            else:
+                shift[projection.channel : projection.channel + len(projection.shift)] = projection.shift
+            if len(projections) > 1:
+                return None
+            adjust[:, 2] = spread(shift, shape)[0, 0, 0]
+            adjust[:, 1] = (np.int32(1) << adjust[:, 2]) >> 1
+        single = _channelwise(projection, inside, shape)
+        if single is not None and biggest <= LARGEST:
+            symbols.append(np.zeros((0, 4), np.int64))
+            weights.append(np.zeros((0, blocks, DEPTH, COLUMNS), np.int8))
+            for block, symbol, row in single:
+                taps[block].append((index, symbol, row))
+            continue
+        made = [_steps(part, projection, stride, inside, layout) for part in kernels]
+        symbols.append(np.concatenate([part[0] for part in made]))
+        weights.append(np.concatenate([part[1] for part in made]))
+        if biggest > LARGEST:
+            adjust[:, 0] += OFFSET * weights[-1].sum(axis=(0, 2), dtype=np.int32)
+    signed = any(_may_be_negative(network, projection.source) for projection in projections)
+    corrections = np.zeros((blocks, COLUMNS), np.int32)
+    for each in weights if signed else ():
+        corrections -= OFFSET * each.sum(axis=(0, 2), dtype=np.int32)
+    bounds = np.zeros((blocks, len(readers) + 1), np.int64)
+    ordered_symbols, ordered_weights, readers_of = [np.zeros((0, 4), np.int64)], [], []
+    count = 0
+    for block in range(blocks):
+        for index in range(len(readers)):
+            bounds[block, index] = count
+            used = weights[index][:, block].any(axis=(1, 2))
+            ordered_symbols.append(symbols[index][used])
+            ordered_weights.append(_tiles(weights[index][used, block]))
+            readers_of.append(np.full(int(used.sum()), index, np.int64))
+            count += int(used.sum())
+        bounds[block, len(readers)] = count
+    flat = [tap for group in taps for tap in group]
+    times = network.readout.schedule.separated and network.readout.schedule.base == 1 and static
+    return {
+        "readers": tuple(readers),
+        "symbols": np.concatenate(ordered_symbols),
+        "readers_of": np.concatenate([np.zeros(0, np.int64), *readers_of]),
+        "bounds": bounds,
+        "weights": _aligned_copy(np.concatenate([_tiles(np.zeros((0, DEPTH, COLUMNS), np.int8)), *ordered_weights])),
+        "signed": signed,
+        "corrections": corrections,
+        "tap_symbols": np.array([(index, *symbol) for index, symbol, _ in flat], np.int64).reshape(-1, 5),
+        "tap_bounds": np.cumsum([0, *(len(group) for group in taps)]),
+        "tap_weights": np.array([row for _, _, row in flat], np.int32).reshape(-1, COLUMNS),
+        "adjust": adjust if adjust.any() or times else None,
+    }
+
+
+def _kernels(projection: Projection, inside: Shape, shape: Shape) -> list[NDArray[np.int8]] | None:
+    """A projection as ordinary convolutions ``(C', C, Kh, Kw)`` of all channels, which are added; None: it is none."""
+    if projection.kind == "dense":
+        if shape[1:] != (1, 1):
+            return None
+        return [projection.weights.astype(np.int8).reshape(shape[0], *inside)]
+    if projection.kind == "identity":
+        most = int(np.abs(projection.weights.astype(np.int64)).max(initial=0))
+        parts = max(1, -(-most // LARGEST))
+        if parts > PARTS:
+            return None if _channelwise(projection, inside, shape) is None else []
+        left = projection.weights.astype(np.int64)
+        kernels = []
+        for _ in range(parts):
+            part = np.clip(left, -LARGEST, LARGEST)
+            left = left - part
+            kernels.append(np.diag(part).astype(np.int8)[:, :, np.newaxis, np.newaxis])
+        return kernels
+    outputs, depth, *kernel = projection.weights.shape
+    if projection.groups == 1:
+        return [projection.weights.astype(np.int8)]
+    each = outputs // projection.groups
+    whole = np.zeros((outputs, inside[0], *kernel), np.int8)
+    for group in range(projection.groups):
+        rows = slice(group * each, (group + 1) * each)
+        whole[rows, group * depth : (group + 1) * depth] = projection.weights[rows]
+    return [whole]
+
+
+def _steps(
+    kernel: NDArray[np.int8], projection: Projection, stride: tuple[int, int], inside: Shape, target: Layout
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Symbols ``(K, 4)`` and weights ``(K, blocks, DEPTH, COLUMNS)`` of a convolution onto a block of outputs."""
+    outputs, channels, height, width = kernel.shape
+    first = projection.channel
+    depth, pixels = narrow_depth(inside[0]), target.pixels
+    dilation = projection.dilation
+    blocks = -(-target.shape[0] // COLUMNS)
+    used = min(pixels, target.shape[2])
+    span = (used - 1) * stride[1] + (width - 1) * dilation[1] + 1
+    inputs = -(-channels // DEPTH) * DEPTH if depth == DEPTH else depth
+    whole = np.zeros((height, span, inputs, pixels, blocks * COLUMNS // pixels), np.int8)
+    for pixel in range(used):
+        for x in range(width):
+            taps = kernel[:, :, :, x].transpose(2, 1, 0)
+            whole[:, pixel * stride[1] + x * dilation[1], :channels, pixel, first : first + outputs] = taps
+    lines = np.arange(height) * dilation[0]
+    if depth == DEPTH:
+        chunks = whole.reshape(height, span, inputs // DEPTH, DEPTH, -1).transpose(2, 0, 1, 3, 4)
+        symbols = _grid(np.arange(inputs // DEPTH), lines, np.arange(span), np.zeros(1, np.int64))
+    else:
+        size = -(-span * depth // DEPTH) * DEPTH
+        lengthened = np.zeros((height, size, pixels * whole.shape[4]), np.int8)
+        lengthened[:, : span * depth] = whole.reshape(height, span * depth, -1)
+        chunks = lengthened.reshape(height, size // DEPTH, DEPTH, -1)
+        symbols = _grid(np.zeros(1, np.int64), lines, np.zeros(1, np.int64), np.arange(0, size, DEPTH))
+    weights = chunks.reshape(-1, DEPTH, blocks, COLUMNS).transpose(0, 2, 1, 3)
+    return symbols, weights
+
+
+def _grid(*axes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Every combination of the axes' values, the last axis the fastest: ``(K, axes)``."""
+    return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=-1)
+
+
+def _channelwise(
+    projection: Projection, inside: Shape, shape: Shape
+) -> list[tuple[int, tuple[int, int, int, int], NDArray[np.int32]]] | None:
+    """Block, symbol and weights ``(COLUMNS,)`` of each tap of a projection with one synapse a channel, else None.
+
+    Outputs must lie in their block as the inputs lie in theirs.
+    """
+    outputs = len(projection.weights)
+    single = projection.kind == "conv" and projection.groups == outputs == inside[0] and outputs > 1
+    if projection.kind != "identity" and not single:
+        return None
+    source, target = Layout(inside, 1), Layout(shape, 1)
+    if source.wide != target.wide:
+        return None
+    if target.wide and projection.channel % COLUMNS:
+        return None
+    if not target.wide and (source.depth != target.depth or projection.channel or projection.stride[1] != 1):
+        return None
+    weights = projection.weights.astype(np.int32).reshape(outputs, -1)
+    kernel = (1, 1) if projection.kind == "identity" else (projection.weights.shape[2], projection.weights.shape[3])
+    result = []
+    for block in range(-(-shape[0] // COLUMNS)):
+        first = block * COLUMNS - projection.channel
+        if not 0 <= first < outputs:
+            continue
+        part = weights[first : first + COLUMNS]
+        for tap in range(kernel[0] * kernel[1]):
+            y, x = divmod(tap, kernel[1])
+            row = np.zeros((target.pixels, min(target.depth, COLUMNS)), np.int32)
+            row[:, : len(part)] = part[:, tap]
+            at = first // DEPTH, y * projection.dilation[0], x * projection.dilation[1], first % DEPTH
+            result.append((block, at, row.ravel()))
+    return result
+
+
+def _tiles(weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    """``(K, DEPTH, COLUMNS)`` as ``(K, 2, 16, 16, 4)``: half of the columns, inputs by four, column, input."""
+    return weights.reshape(-1, 16, 4, 2, 16).transpose(0, 3, 1, 4, 2)
+
+
+def _aligned_copy(weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    memory = np.empty(weights.size + DEPTH, np.int8)
+    start = -memory.ctypes.data % DEPTH
+    copy = memory[start : start + weights.size].reshape(weights.shape)
+    copy[:] = weights
+    return copy
+
+
+def _largest(network: Network, projection: Projection, steps: int) -> int:
+    """The largest magnitude of an event that a projection reads, behind its sum-pool."""
+    window = projection.pool.kernel[0] * projection.pool.kernel[1] if projection.pool else 1
+    source = network[projection.source]
+    if network.is_static(projection.source):
+        return window * int(np.abs(network.input.table.astype(np.int32)).max(initial=0))
+    return window * (source.schedule.levels(steps) if source.schedule.separated else 1)
+
+
+def _may_be_negative(network: Network, name: str) -> bool:
+    """Whether a population's events, as they are held, may be negative."""
+    population = network[name]
+    if isinstance(population, MaxPool):  # sends differences
+        return not network.is_static(name) or _may_be_negative(network, population.source)
+    if isinstance(population, Spiking):
+        return population.neuron != "if" and not (population.neuron == "dual" and population.schedule.separated)
+    return bool((network.input.table < 0).any() or (network.input.table > LARGEST).any())
+
+
+def _fits_with_offset(network: Network, projection: Projection, largest: int) -> bool:
+    """Whether a projection reads static events that are never negative and fit 8 bits."""
+    static = network.is_static(projection.source) and projection.pool is None
+    return static and largest <= LARGEST_PIXEL and bool((network.input.table >= 0).all())
+
+
+def _spatial(shape: Shape) -> Shape:
+    return shape if len(shape) == 3 else (shape[0], 1, 1)
