@@ -81,7 +81,8 @@ JOB = np.dtype(
             "depth",  # columns of each
             "lines_inner",  # whether inner positions are lines of the map and not its columns
             "width",  # of the map
-            "scratch",  # memory for the sums of a group
+            "scratch",  # memory for the sums of two groups, and the bytes of one
+            "scratch_half",
             "membranes",  # memory for membranes and counts of all images
         )
     ]
@@ -144,7 +145,11 @@ count: Any = None
 
 
 def _layer(address, first, last, spikes, saturated):  # type: ignore[no-untyped-def]
-    """Run the outer positions ``first`` to ``last``; spikes ``(T', P)`` and saturations ``(T',)`` are added."""
+    """Run the outer positions ``first`` to ``last``; spikes ``(T', P)`` and saturations ``(T',)`` are added.
+
+    A group is summed before the neurons take the one before it: neither waits for the other, so the processor does both
+    at a time.
+    """
     job = _job_at(address)
     begin()
     for start in range(first, last, job.band):
@@ -152,38 +157,43 @@ def _layer(address, first, last, spikes, saturated):  # type: ignore[no-untyped-
         for block in range(job.blocks):
             settings = job.settings + block * SETTINGS * LINE
             for outer in range(start, stop):
-                for inner in range(0, job.inner, job.group):
-                    number = min(job.group, job.inner - inner)
-                    total = number * job.rows
+                now = job.scratch
+                before = job.scratch + job.scratch_half
+                for inner in range(0, job.inner + job.group, job.group):
+                    total = min(job.group, job.inner - inner) * job.rows
                     for row in range(0, total, ROWS):
-                        add(job, block, outer, inner, row, min(ROWS, total - row), job.scratch + row * LINE)
-                    _add_taps(job, block, outer, inner, number)
-                    if job.adjust:
-                        adjust(job, total, job.adjust + block * 3 * LINE)
-                    for position in range(number):
-                        at = inner + position
-                        constant = job.constant + block * job.constant_block
-                        constant += outer * job.constant_outer + at * job.constant_inner
-                        out = job.out + (block // 2) * job.out_pair + (block % 2) * job.out_block
-                        out += outer * job.out_outer + at * job.out_inner
-                        sums = job.scratch + position * job.rows * LINE
-                        x = (outer if job.lines_inner else at) * job.pixels
-                        pixels = min(job.pixels, job.width - x)
-                        neurons(sums, job, pixels * job.depth, constant, settings, out, saturated)
+                        add(job, block, outer, inner, row, min(ROWS, total - row), now + row * LINE)
+                    if inner:
+                        ready = inner - job.group
+                        number = min(job.group, job.inner - ready)
+                        _add_taps(job, block, outer, ready, number, before)
+                        if job.adjust:
+                            adjust(job, before, number * job.rows, job.adjust + block * 3 * LINE)
+                        for position in range(number):
+                            at = ready + position
+                            constant = job.constant + block * job.constant_block
+                            constant += outer * job.constant_outer + at * job.constant_inner
+                            out = job.out + (block // 2) * job.out_pair + (block % 2) * job.out_block
+                            out += outer * job.out_outer + at * job.out_inner
+                            sums = before + position * job.rows * LINE
+                            x = (outer if job.lines_inner else at) * job.pixels
+                            pixels = min(job.pixels, job.width - x)
+                            neurons(sums, job, pixels * job.depth, constant, settings, out, saturated)
+                    now, before = before, now
                 if spikes.shape[1] and (block % 2 or block + 1 == job.blocks):
                     count(job, block // 2, outer, spikes)
     end()
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_taps(job, block, outer, inner, number):  # type: ignore[no-untyped-def]
+def _add_taps(job, block, outer, inner, number, scratch):  # type: ignore[no-untyped-def]
     """The part of the sums that has one weight for each column and tap."""
     for tap in range(load_index(job.tap_bounds, block), load_index(job.tap_bounds, block + 1)):
         source = job.sources + 32 * load_index(job.taps, 3 * tap)
         events = load_index(source, 0) + outer * load_index(source, 1) + inner * load_index(source, 2)
         events += load_index(job.taps, 3 * tap + 1)
         for position in range(number):
-            sums = job.scratch + position * job.rows * LINE
+            sums = scratch + position * job.rows * LINE
             add_channelwise(
                 job,
                 sums,

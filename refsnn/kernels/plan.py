@@ -141,7 +141,7 @@ class Dense:
         job["constant"] = constant.ctypes.data
         job["constant_image"], job["constant_block"] = distances[0], distances[3]
         job["constant_outer"], job["constant_inner"] = distances[2:0:-1] if self.lines_inner else distances[1:3]
-        job["scratch"] = memory.scratch(int(job["group"][0] * job["rows"][0]) + ROWS)
+        job["scratch"] = memory.scratch(2 * prepared.rows)
         job["membranes"] = memory.membranes(number)
         outcome = Outcome()
         spikes, saturated = np.zeros((0, 0), np.int64), np.zeros(self.length, np.int64)
@@ -227,7 +227,10 @@ class Dense:
         job = np.zeros(1, JOB)
         for name, value in values.items():
             job[name] = value
-        return Prepared(kernel, job, sources, outer, sums, held=(offsets, taps))
+        in_group = _group(rows) * rows if flat else rows
+        room = -(-in_group // ROWS) * ROWS
+        job["scratch_half"] = 4 * room * COLUMNS
+        return Prepared(kernel, job, sources, outer, sums, room, held=(offsets, taps))
 
     def membranes(
         self, sums: NDArray[np.int32], number: int, static: NDArray[np.int32] | None, marks: tuple[int, ...]
@@ -266,6 +269,7 @@ class Prepared:
         sources: the job's, relative to the first byte of the maps.
         outer: outer positions.
         sums: shape of a readout's sums.
+        rows: of sums that a group may write.
         held: arrays that the job knows by address only.
     """
 
@@ -274,6 +278,7 @@ class Prepared:
     sources: NDArray[np.int64]
     outer: int
     sums: Shape
+    rows: int
     held: tuple[Any, ...]
 
 

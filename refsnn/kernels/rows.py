@@ -134,22 +134,23 @@ def keep(sums, job, columns, constant, settings, out, saturated):  # type: ignor
 
 
 @numba.njit(cache=True, nogil=True)
-def adjust(job, rows, settings):  # type: ignore[no-untyped-def]
+def adjust(job, sums, rows, settings):  # type: ignore[no-untyped-def]
     """Turn what pixels make into a current: add a correction, round and shift right, then multiply by ``job.times``.
 
     Args:
-        rows: of sums, from ``job.scratch`` on.
+        sums: address of the first row.
+        rows: how many.
         settings: address of three rows: correction, half, and shift.
     """
     prefer_wide_vectors()
     times = np.int32(job.times)
     columns = job.pixels * job.depth
-    for row in range(rows):
-        sums = job.scratch + row * LINE
+    for _ in range(rows):
         for c in range(columns):
             total = np.int32(load_sum(sums, c) + load_setting(settings, c))
             rounded = np.int32(total + load_setting(settings + LINE, c))
             store_sum(sums, c, np.int32(np.int32(rounded >> load_setting(settings + 2 * LINE, c)) * times))
+        sums += LINE
 
 
 @numba.njit(cache=True, nogil=True)
