@@ -178,6 +178,21 @@ def test_layers_of_every_shape_equal_the_portable_kernels(name, case, schedule):
 
 
 @sets
+@pytest.mark.parametrize("case", ["several blocks", "a narrow map of odd width"])
+def test_threads_that_share_an_image_give_the_same_bits(name, case):
+    needs(name)
+    network = dataclasses.replace(layered(**SHAPES[case]), membrane_bits=9)
+    images = images_for(network, 2)
+    alone = simulate(network, images, 3, kernels=name, batch=1, threads=1)
+    shared = simulate(network, images, 3, kernels=name, batch=1, threads=7)
+    np.testing.assert_array_equal(shared.membranes, alone.membranes)
+    assert any(value.any() for value in alone.saturations.values())
+    for counter in COUNTERS:
+        for key, value in getattr(alone, counter).items():
+            np.testing.assert_array_equal(getattr(shared, counter)[key], value, err_msg=f"{counter} of {key}")
+
+
+@sets
 def test_a_single_wide_layer_equals_the_twin(name):
     """The dense kernels' own shapes, small enough for the twin."""
     needs(name)

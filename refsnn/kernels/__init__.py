@@ -35,11 +35,15 @@ Events: TypeAlias = NDArray[np.int8] | NDArray[np.int32]
 
 
 class Workspace:
-    """Scratch memory of one thread, kept from call to call."""
+    """Scratch memory of one thread, kept from call to call.
 
-    def __init__(self) -> None:
+    Attributes:
+        memory: of the dense kernels.
+    """
+
+    def __init__(self, memory: Memory | None = None) -> None:
         self._buffers: dict[str, NDArray[Any]] = {}
-        self.memory = Memory()
+        self.memory = memory or Memory()
 
     def take(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
         """A flat array of at least ``size`` entries, with whatever the last taker of ``name`` left in it."""

@@ -9,6 +9,7 @@ its stride and dilation.
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -145,22 +146,26 @@ class Maps:
 
 
 class Memory:
-    """A thread's scratch memory and the maps that it may use again."""
+    """The memory of a thread that runs slices: scratch, and maps that it may use again.
 
-    def __init__(self) -> None:
-        self._scratch = np.empty(0, np.int8)
-        self._membranes = np.empty(0, np.int8)
+    Attributes:
+        helpers: share the work on each layer, where there are fewer slices than threads; or None.
+        parts: into how many.
+    """
+
+    def __init__(self, helpers: Executor | None = None, parts: int = 1) -> None:
+        self.helpers = helpers
+        self.parts = parts
+        self._scratch: dict[tuple[str, int], NDArray[np.int8]] = {}
         self._free: dict[tuple[Layout, int], list[Maps]] = {}
 
-    def scratch(self, rows: int) -> int:
-        """The address of so many rows of sums."""
-        self._scratch = _room(self._scratch, 4 * rows * COLUMNS)
-        return _aligned(self._scratch)
-
-    def membranes(self, images: int) -> int:
-        """The address of a row of membranes and a row of counts for each image."""
-        self._membranes = _room(self._membranes, 8 * images * COLUMNS)
-        return _aligned(self._membranes)
+    def scratch(self, name: str, part: int, size: int) -> int:
+        """The address of so many bytes, that begin a cache line, for one part of the work."""
+        memory = self._scratch.get((name, part))
+        if memory is None or memory.size < size + DEPTH:
+            self._scratch[name, part] = memory = np.empty(size + DEPTH, np.int8)
+        address: int = memory.ctypes.data
+        return address + -address % DEPTH
 
     def take(self, layout: Layout, number: int, offset: int = 0) -> Maps:
         """Maps with zeros in the halo and anything inside."""
@@ -174,12 +179,3 @@ class Memory:
     def give(self, maps: Maps) -> None:
         """Let maps be used again."""
         self._free.setdefault((maps.layout, maps.offset), []).append(maps)
-
-
-def _room(memory: NDArray[np.int8], size: int) -> NDArray[np.int8]:
-    return memory if memory.size >= size + DEPTH else np.empty(size + DEPTH, np.int8)
-
-
-def _aligned(memory: NDArray[np.int8]) -> int:
-    address: int = memory.ctypes.data
-    return address + -address % DEPTH

@@ -141,8 +141,6 @@ class Dense:
         job["constant"] = constant.ctypes.data
         job["constant_image"], job["constant_block"] = distances[0], distances[3]
         job["constant_outer"], job["constant_inner"] = distances[2:0:-1] if self.lines_inner else distances[1:3]
-        job["scratch"] = memory.scratch(2 * prepared.rows)
-        job["membranes"] = memory.membranes(number)
         outcome = Outcome()
         spikes, saturated = np.zeros((0, 0), np.int64), np.zeros(self.length, np.int64)
         if out is None:
@@ -153,7 +151,21 @@ class Dense:
             outcome.spikes = spikes = np.zeros((length, self.shape[1] * self.shape[2]), np.int64)
             outcome.saturated = saturated[:length]
             job["out"] = out.address + out.layout.origin
-        prepared.kernel(job.ctypes.data, 0, prepared.outer, spikes, saturated)
+        parts = min(memory.parts, prepared.outer)
+        jobs = np.repeat(job, parts)
+        clamps = np.zeros((parts, len(saturated)), np.int64)
+
+        def work(part: int) -> None:
+            jobs["scratch"][part] = memory.scratch("sums", part, 8 * prepared.rows * COLUMNS)
+            jobs["membranes"][part] = memory.scratch("membranes", part, 8 * number * COLUMNS)
+            first, last = prepared.outer * part // parts, prepared.outer * (part + 1) // parts
+            prepared.kernel(jobs[part : part + 1].ctypes.data, first, last, spikes, clamps[part])
+
+        if memory.helpers is None or parts == 1:
+            work(0)
+        else:
+            list(memory.helpers.map(work, range(parts)))
+        saturated += clamps.sum(axis=0)
         return outcome
 
     def _prepare(self, number: int, layouts: tuple[Layout, ...], out: Layout | None) -> Prepared:

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
 from refsnn.kernels import Workspace
+from refsnn.kernels.maps import Memory
 from refsnn.kernels.plan import halos, plan
 from refsnn.kernels.remembered import remember
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
@@ -149,21 +150,24 @@ def simulate(
 
 
 def _run(run: Run, images: NDArray[np.uint8], batch: int, threads: int, done: _Done) -> list[Totals]:
+    """Run every slice, in threads of their own; where there are fewer, several threads share a slice."""
     workspaces = threading.local()
+    starts = range(0, len(images), batch)
+    workers = min(threads, len(starts))
+    shared = threads // workers
 
-    def work(first: int) -> Totals:
+    def work(first: int, helpers: Executor | None) -> Totals:
         if not hasattr(workspaces, "mine"):
-            workspaces.mine = Workspace()
+            workspaces.mine = Workspace(Memory(helpers, shared if helpers else 1))
         part = images[first : first + batch]
         totals = run.slice(first, part, workspaces.mine)
         done(len(part))
         return totals
 
-    starts = range(0, len(images), batch)
     if threads == 1:
-        return [work(first) for first in starts]
-    with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(work, first) for first in starts]
+        return [work(first, None) for first in starts]
+    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(threads) as helpers:
+        futures = [pool.submit(work, first, helpers if shared > 1 else None) for first in starts]
         try:
             return [future.result() for future in futures]
         finally:
