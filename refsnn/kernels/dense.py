@@ -76,6 +76,7 @@ JOB = np.dtype(
             "out_outer",
             "out_inner",
             "out_row",
+            "out_offset",  # subtracted from codes
             "out_wide",  # whether a pair of blocks is one row
             "pixels",  # neighbouring pixels in a block of columns
             "depth",  # columns of each

@@ -129,11 +129,12 @@ class Maps:
         top, _, left, _ = self.layout.halo
         return view[:, :, top : top + lines, left : left + columns]
 
-    def plain(self) -> NDArray[np.int8]:
-        """A contiguous copy ``(N, T, H, W, C)``."""
+    def plain(self) -> NDArray[Any]:
+        """A contiguous copy ``(N, T, H, W, C)``: int8, with an offset int32."""
         view = self.events.transpose(1, 0, 2, 3, 4, 5)
         copy = view.reshape(*view.shape[:4], -1)[..., : self.layout.shape[0]]
-        return np.ascontiguousarray(copy)
+        plain = np.ascontiguousarray(copy)
+        return plain.astype(np.int32) + self.offset if self.offset else plain
 
     def fill(self, plain: NDArray[Any]) -> None:
         """Take the events from an array ``(N, T, H, W, C)``."""

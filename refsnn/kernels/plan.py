@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from refsnn.errors import WidthError
 from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels.dense import JOB, Kernels
 from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS, Layout, Maps, Memory, narrow_depth
@@ -21,13 +22,14 @@ from refsnn.kernels.remembered import remember
 from refsnn.kernels.rows import (
     SETTINGS,
 )
-from refsnn.network import MaxPool, Network, Projection, Readout, Spiking, SumPool
+from refsnn.network import Input, MaxPool, Network, Projection, Readout, Spiking, SumPool
+from refsnn.ranges import analyse
 
 LARGEST = 127
 """The largest magnitude of an event that an int8 holds."""
 
-LARGEST_PIXEL = 255
-"""The largest event of a source that is static and never negative, held with an offset."""
+LARGEST_WITH_OFFSET = 255
+"""The largest event of a source that is never negative, held with an offset."""
 
 OFFSET = 128
 
@@ -70,7 +72,7 @@ class Dense:
         readers_of: ``(K,) int64``.
         bounds: ``(blocks, S + 1) int64``.
         weights: ``(K, 2, 16, 16, 4) int8``.
-        signed: whether there may be negative events.
+        signed: whether there may be negative events, as they are held.
         corrections: ``(blocks, COLUMNS) int32``: minus 128 times the sums of weights where ``signed``, else 0.
         tap_symbols: ``(Q, 5) int64``: reader, then as ``symbols``.
         tap_bounds: ``(blocks + 1,) int64``.
@@ -110,6 +112,12 @@ class Dense:
     lines_inner: bool
     kernels: Kernels
     prepared: dict[Any, Prepared] = field(default_factory=dict)
+
+    @property
+    def offset(self) -> int:
+        """Of the maps that receive its events."""
+        schedule = self.population.schedule
+        return OFFSET if schedule.separated and schedule.levels(self.steps) > LARGEST else 0
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -231,6 +239,7 @@ class Dense:
             "out_inner": out_inner,
             "out_row": row,
             "out_wide": target.wide,
+            "out_offset": self.offset,
             "pixels": pixels,
             "depth": min(target.depth, COLUMNS),
             "lines_inner": self.lines_inner,
@@ -353,10 +362,15 @@ def plan(network: Network, kernels: Kernels, largest: dict[str, int], steps: int
 
 
 def _new_plan(network: Network, kernels: Kernels, largest: dict[str, int], steps: int) -> dict[str, Dense]:
+    try:
+        bits = {name: found.membrane_bits for name, found in analyse(network, steps).items()}
+    except WidthError:
+        return {}
     found = {}
     for population in network.populations:
         if isinstance(population, Spiking | Readout):
-            dense = _plan(network, population, kernels, largest[population.name], steps)
+            clamped = bits[population.name] > network.membrane_bits
+            dense = _plan(network, population, kernels, largest[population.name], clamped, steps)
             if dense is not None:
                 found[population.name] = dense
     return found
@@ -373,7 +387,9 @@ def halos(plan: dict[str, Dense]) -> dict[Feed, Padding]:
     return result
 
 
-def _plan(network: Network, population: Spiking | Readout, kernels: Kernels, largest: int, steps: int) -> Dense | None:
+def _plan(
+    network: Network, population: Spiking | Readout, kernels: Kernels, largest: int, clamped: bool, steps: int
+) -> Dense | None:
     shape = _spatial(population.shape)
     incoming = network.incoming(population.name)
     static = all(network.is_static(projection.source) for projection in incoming)
@@ -381,7 +397,7 @@ def _plan(network: Network, population: Spiking | Readout, kernels: Kernels, lar
     separated = population.schedule.separated
     length = steps if separated else steps + network.drain
     half = 1 << (network.membrane_bits - 1)
-    limits, counted, clamped = (0, 0), False, False
+    limits, counted = (0, 0), False
     settings = np.zeros((-(-shape[0] // COLUMNS), SETTINGS, COLUMNS), np.int32)
     settings[:, 0] = 1 << 14
     if isinstance(population, Spiking):
@@ -396,7 +412,6 @@ def _plan(network: Network, population: Spiking | Readout, kernels: Kernels, lar
             )
         else:
             counted = population.neuron != "if" or limits[1] < length
-            clamped = max(initial, threshold) + length * largest >= half
             fits = half + largest < 2**31
         if not fits or max(limits) >= 2**31:
             return None
@@ -474,12 +489,17 @@ def _pack(
             for block, symbol, row in single:
                 taps[block].append((index, symbol, row))
             continue
+        if not kernels:
+            return None
         made = [_steps(part, projection, stride, inside, layout) for part in kernels]
         symbols.append(np.concatenate([part[0] for part in made]))
         weights.append(np.concatenate([part[1] for part in made]))
         if biggest > LARGEST:
             adjust[:, 0] += OFFSET * weights[-1].sum(axis=(0, 2), dtype=np.int32)
-    signed = any(_may_be_negative(network, projection.source) for projection in projections)
+    signed = any(
+        _may_be_negative(network, projection.source) or _largest(network, projection, steps) > LARGEST
+        for projection in projections
+    )
     corrections = np.zeros((blocks, COLUMNS), np.int32)
     for each in weights if signed else ():
         corrections -= OFFSET * each.sum(axis=(0, 2), dtype=np.int32)
@@ -635,19 +655,23 @@ def _largest(network: Network, projection: Projection, steps: int) -> int:
 
 
 def _may_be_negative(network: Network, name: str) -> bool:
-    """Whether a population's events, as they are held, may be negative."""
+    """Whether a population's events may be negative."""
     population = network[name]
-    if isinstance(population, MaxPool):  # sends differences
-        return not network.is_static(name) or _may_be_negative(network, population.source)
+    if isinstance(population, MaxPool):  # of trains it sends differences
+        separated = network.schedule.separated
+        return not (network.is_static(name) or separated) or _may_be_negative(network, population.source)
     if isinstance(population, Spiking):
         return population.neuron != "if" and not (population.neuron == "dual" and population.schedule.separated)
-    return bool((network.input.table < 0).any() or (network.input.table > LARGEST).any())
+    return not isinstance(population, Input) or bool((population.table < 0).any())
 
 
 def _fits_with_offset(network: Network, projection: Projection, largest: int) -> bool:
-    """Whether a projection reads static events that are never negative and fit 8 bits."""
-    static = network.is_static(projection.source) and projection.pool is None
-    return static and largest <= LARGEST_PIXEL and bool((network.input.table >= 0).all())
+    """Whether a projection reads graded events that are never negative and fit 8 bits."""
+    if projection.pool is not None or largest > LARGEST_WITH_OFFSET:
+        return False
+    if not network.is_static(projection.source) and network.schedule.base == 1:
+        return False
+    return not _may_be_negative(network, projection.source)
 
 
 def _spatial(shape: Shape) -> Shape:

@@ -95,6 +95,7 @@ def fire_once(sums, job, columns, constant, settings, out, saturated):  # type: 
     largest = np.int32(job.largest)
     base = np.int32(job.base)
     signed = job.low != 0
+    offset = np.int32(job.out_offset)
     membranes = job.membranes
     counts = membranes + job.images * LINE
     clamps = np.int32(0)
@@ -121,7 +122,7 @@ def fire_once(sums, job, columns, constant, settings, out, saturated):  # type: 
                 store_count(count, c, np.int32(np.int32(base * load_count(count, c)) + digit))
             weight = np.int32(weight // base)
         for c in range(columns):
-            store_event(row, c, np.int8(load_count(count, c)))
+            store_event(row, c, np.int8(load_count(count, c) - offset))
     saturated[0] += clamps
 
 
@@ -199,6 +200,7 @@ def count_spikes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
 def count_codes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
     """Count the digits of codes that are not 0 as ``count_spikes`` does, in all steps together."""
     columns = 2 * job.depth if job.out_wide else job.depth
+    offset = np.int32(job.out_offset)
     for inner in range(job.inner):
         events = job.out + pair * job.out_pair + outer * job.out_outer + inner * job.out_inner
         y = inner if job.lines_inner else outer
@@ -208,10 +210,10 @@ def count_codes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
             for image in range(job.images):
                 row = events + image * job.out_row + index * job.depth
                 for c in range(columns):
-                    code = abs(np.int32(load_event(row, c)))
+                    code = abs(np.int32(np.int32(load_event(row, c)) + offset))
                     if job.base == 1:
                         digits = np.int32(digits + code)
                     else:
-                        for bit in range(7):
+                        for bit in range(8):
                             digits = np.int32(digits + np.int32((code >> np.int32(bit)) & np.int32(1)))
             spikes[0, y * job.width + x + index] += digits

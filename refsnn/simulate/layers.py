@@ -167,7 +167,7 @@ class _Slice:
 
     def _max_pool(self, population: MaxPool) -> None:
         source = self._signals[population.source]
-        if source.static or source.maps is None or self._wanted or source.length > LONGEST:
+        if source.static or source.maps is None or source.maps.offset or self._wanted or source.length > LONGEST:
             self._signals[population.name] = max_pool(population, source)
             return
         halo = self._run.halos.get((population.name, None), NO_PADDING)
@@ -186,7 +186,7 @@ class _Slice:
             number if separated else number * dense.length,
             self._run.halos.get((population.name, None), NO_PADDING),
         )
-        maps = self._memory.take(layout, number)
+        maps = self._memory.take(layout, number, dense.offset)
         outcome = dense.run(self._dense_feeds(dense), number, maps, self._beside(population, dense), self._memory)
         assert outcome.spikes is not None
         assert outcome.saturated is not None
@@ -222,7 +222,7 @@ class _Slice:
         shape = spatial(self._run.network[name].shape)
         rows = number if signal.graded else number * length
         if signal.maps is None:
-            offset = OFFSET if signal.static and signal.largest > LARGEST else 0
+            offset = OFFSET if signal.graded and signal.largest > LARGEST else 0
             signal.maps = self._memory.take(
                 Layout(shape, rows, self._run.halos.get((name, None), NO_PADDING)), number, offset
             )
