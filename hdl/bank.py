@@ -137,7 +137,7 @@ class NeuronBank(Component):
 
         def copy(value: Any, name: str) -> Signal:
             """A register of a channel's own: wires, not memories, limit the clock."""
-            m.submodules[name] = register = Register(len(value), parameters.device)
+            m.submodules[name] = register = Register(len(value), parameters.device, reset=True)
             m.d.comb += register.d.eq(value)
             return register.q
 

@@ -135,7 +135,7 @@ class Collector(Component):
         trains = [Signal(2 * places * columns, name=f"train_{c}") for c in range(channels)]
         for c, train in enumerate(trains):
             # A copy for each channel: wires, not the trains, limit the clock.
-            m.submodules[f"pushed_{c}"] = pushed = Register(4, parameters.device)
+            m.submodules[f"pushed_{c}"] = pushed = Register(4, parameters.device, reset=True)
             m.d.comb += pushed.d.eq(Cat(self.spikes[c], self.push, self.clear))
             with m.If(pushed.q[3]):
                 m.d.sync += train.eq(0)

@@ -376,11 +376,9 @@ class Firing(Component):
             beat.shifted.eq(static & bits["shifts"]),
             beat.recount.eq(initial),
         ]
-        additional = Mux(job.static, Constant.STATIC, Constant.BIAS)
-        with m.If(initial | (sends & begins)):
-            m.d.comb += beat.constant.eq(Constant.INITIAL)
-        with m.Elif(constant | (moves & charged)):
-            m.d.comb += beat.constant.eq(additional)
+        # No conditional statement: Icarus does not take a variable of which only some bits are assigned under one.
+        additional = Mux(constant | (moves & charged), Mux(job.static, Constant.STATIC, Constant.BIAS), Constant.NONE)
+        m.d.comb += beat.constant.eq(Mux(initial | (sends & begins), Constant.INITIAL, additional))
         m.d.sync += self.beat.eq(beat)
         push = later(m, fires & within, 1, "push_0")
         m.d.comb += self.push.eq(later(m, push, 1, "push", self.latency))

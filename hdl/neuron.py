@@ -207,7 +207,7 @@ class Neuron(Component):
         m = Module()
         width, membrane = self.parameters.state_bits, self.parameters.membrane_bits
         # The first register is the neuron's own: those of all neurons are equal, and synthesis would make them one.
-        m.submodules.beat = first = Register(len(self.beat.as_value()), self.parameters.device)
+        m.submodules.beat_1 = first = Register(len(self.beat.as_value()), self.parameters.device, reset=True)
         m.d.comb += first.d.eq(self.beat.as_value())
         beats = [self.beat, data.View(self.beat.shape(), first.q)]
         for cycle in range(2, self.latency + 2):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import ClockSignal, Instance, Module, Signal
+from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.parameters import Device
@@ -25,11 +25,12 @@ class Register(Component):
     """``q`` is ``d``, one cycle later, in flip-flops of its own.
 
     Synthesis merges registers of equal contents, which undoes a broadcast that was split to keep wires short. It leaves
-    flip-flops of the device alone. There is no reset: the contents follow the input.
+    flip-flops of the device alone.
 
     Args:
         width: bits.
         device: whose flip-flops; ``generic`` leaves everything to synthesis.
+        reset: a reset clears it; otherwise the contents follow the input, whatever happens.
 
     Ports:
         d: In(width).
@@ -38,23 +39,25 @@ class Register(Component):
 
     latency = 1
 
-    def __init__(self, width: int, device: Device = "generic") -> None:
-        self.device = device
+    def __init__(self, width: int, device: Device = "generic", *, reset: bool = False) -> None:
+        self.device, self.reset = device, reset
         super().__init__({"d": In(width), "q": Out(width)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        clock = ClockSignal()
+        clock, reset = ClockSignal(), ResetSignal() if self.reset else 0
         if self.device == "generic":
-            flip_flops = Signal(len(self.d), reset_less=True)
+            flip_flops = Signal(len(self.d), reset_less=not self.reset)
             m.d.sync += flip_flops.eq(self.d)
             m.d.comb += self.q.eq(flip_flops)
         elif self.device == "ecp5":
             for i in range(len(self.d)):
                 m.submodules += Instance(
-                    "TRELLIS_FF", **ECP5_FLIP_FLOP, i_CLK=clock, i_DI=self.d[i], i_LSR=0, o_Q=self.q[i]
+                    "TRELLIS_FF", **ECP5_FLIP_FLOP, i_CLK=clock, i_DI=self.d[i], i_LSR=reset, o_Q=self.q[i]
                 )
         else:
             for i in range(len(self.d)):
-                m.submodules += Instance("SB_DFF", i_C=clock, i_D=self.d[i], o_Q=self.q[i])
+                kind = {"i_R": reset} if self.reset else {}
+                name = "SB_DFFSR" if self.reset else "SB_DFF"
+                m.submodules += Instance(name, i_C=clock, i_D=self.d[i], o_Q=self.q[i], **kind)
         return m

@@ -59,3 +59,11 @@ module SB_DFF (
 );
   always @(posedge C) Q <= D;
 endmodule
+
+// iCE40: a flip-flop with a reset that acts with the clock.
+module SB_DFFSR (
+  input wire C, R, D,
+  output reg Q
+);
+  always @(posedge C) Q <= R ? 1'b0 : D;
+endmodule
