@@ -161,7 +161,7 @@ def reads_static(beat: Mapping[str, int]) -> bool:
 def random_neurons(parameters: Parameters, random: Random) -> tuple[dict[str, int], dict[str, int]]:
     """Constants and settings of a channel as the contract may have them: rate steps or a code, small or large."""
     state = parameters.state_bits
-    free = random.randint(1, 1 << random.randint(1, THRESHOLD_BITS - 1))
+    free = random.randint(1, 1 << random.choice([THRESHOLD_BITS - 1, random.randint(1, THRESHOLD_BITS - 1)]))
     threshold = random.choice([1, 2, 1 << (THRESHOLD_BITS - 1), free, free, free])
     steps = random.randint(1, min(12, state - threshold.bit_length()))
     code = random.random() < 0.5
@@ -222,15 +222,15 @@ def _random_beat(stream: NeuronStream, place: int, first: bool) -> tuple[dict[st
 
 
 def _aim(stream: NeuronStream, place: int, beat: Mapping[str, int], sums: list[int]) -> None:
-    """Change the last column's sum, if it counts, so that a threshold or a limit is met exactly or missed by one."""
-    if not beat["mask"] >> (len(sums) - 1) & 1:
-        return
+    """Change the last column's sum, or else the membrane, so that a threshold or a limit is met or missed by one."""
     result = stream.expect(place, {**beat, "clamp": 0}, sums)
     limit = 1 << (stream.parameters.membrane_bits - 1)
     target = stream.random.choice([*result["thresholds"], limit, -limit]) - stream.random.choice([0, 0, 1, -1])
-    aimed = sums[-1] + target - result["before"]
-    if fits(aimed, stream.parameters.accumulator_bits):
-        sums[-1] = aimed
+    missing = target - result["before"]
+    if beat["mask"] >> (len(sums) - 1) & 1 and fits(sums[-1] + missing, stream.parameters.accumulator_bits):
+        sums[-1] += missing
+    elif beat["keep"] and not beat["double"] and fits(stream.state[place][0] + missing, stream.parameters.state_bits):
+        stream.state[place] = stream.state[place][0] + missing, stream.state[place][1]
 
 
 def _legal(stream: NeuronStream, place: int, beat: Mapping[str, int], sums: list[int]) -> bool:

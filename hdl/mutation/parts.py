@@ -42,7 +42,7 @@ class Part:
 PARTS = {
     "neuron": Part(
         lambda: Neuron(WIDTHS),
-        lambda neuron, random: random_beats(neuron, random, 5000),
+        lambda neuron, random: random_beats(neuron, random, 8000),
         Neurons,
         depth=neuron_latency(WIDTHS) + 4,
         horizon=2 * neuron_latency(WIDTHS) + 4,
