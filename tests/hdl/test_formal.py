@@ -22,14 +22,14 @@ pytestmark = pytest.mark.slow
 
 BUGS = [
     # property, what stands in the neuron, what a careless hand could have written
-    ("equivalence", "count < settings.high", "count <= settings.high"),
+    ("equivalence", "_less(count, settings.high)", "~_less(settings.high, count)"),
     ("equivalence", "beats[at].valid & beats[at].halve", "beats[at].halve"),
     ("equivalence", "coarse >> fine_amount", "coarse >> amount[:2]"),
-    ("conservation", "Mux(negative, step, 0)", "Mux(negative, -step, 0)"),
-    ("net-count", "count > settings.low", "count >= settings.low"),
+    ("conservation", "Mux(negative, repaid, unspent)", "Mux(negative, spent, unspent)"),
+    ("net-count", "_less(settings.low, count)", "~_less(count, settings.low)"),
     ("no-wrap", "top = total[membrane - 1 :]", "top = total[membrane:]"),
     ("one-spike", "count + positive - negative", "count + positive"),
-    ("firing", "(before >= up)", "(before > up)"),
+    ("firing", "~reduced[-1]", "~(reduced - 1)[-1]"),
 ]
 
 
