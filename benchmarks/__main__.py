@@ -110,15 +110,7 @@ def _kernel_sets(text: str) -> tuple[str, ...]:
         for name in names:
             kernel_sets.select(name)
         return names
-    return tuple(name for name in kernel_sets.SETS if _runs(name))
-
-
-def _runs(name: str) -> bool:
-    try:
-        kernel_sets.select(name)
-    except InputError:
-        return False
-    return True
+    return kernel_sets.available()
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from refsnn.errors import InputError
-from refsnn.terminal import Bars, Version, show_table, user_errors
+from refsnn.terminal import Bars, commands, show_table, user_errors
 
 if TYPE_CHECKING:
     from golden.case import Case
@@ -32,40 +31,10 @@ A first argument that is no command is the network of [bold]write[/bold].
 Exit status: 0 done, right, equal; 1 wrong (check) or different (diff); 2 wrong use or input.
 """
 
-DEFAULT = "write"
-
-
-class WithDefault(TyperGroup):
-    """Commands, one of which goes without its name."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command in front of arguments that name none."""
-        if args and args[0] not in self.commands and args[0] not in ("--help", "--version"):
-            args = [DEFAULT, *args]
-        return super().parse_args(ctx, args)
-
 
 def application() -> typer.Typer:
     """The commands as one application."""
-    app = typer.Typer(
-        name="golden",
-        help=HELP,
-        cls=WithDefault,
-        add_completion=False,
-        no_args_is_help=True,
-        rich_markup_mode="rich",
-        pretty_exceptions_enable=False,
-    )
-
-    @app.callback()
-    def options(version: Version = False) -> None:
-        pass
-
-    app.command(name=DEFAULT)(write)
-    app.command()(check)
-    app.command()(diff)
-    app.command()(directed)
-    return app
+    return commands("golden", HELP, write, check, diff, directed)
 
 
 def write(

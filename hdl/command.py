@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from refsnn.errors import InputError, require
-from refsnn.terminal import Version, show_table, user_errors
+from refsnn.terminal import commands, show_table, user_errors
 
 if TYPE_CHECKING:
     from golden.case import Case
@@ -34,42 +33,15 @@ A first argument that is no command is the network of [bold]export[/bold].
 Exit status: 0 done; 2 wrong use or input.
 """
 
-DEFAULT = "export"
 _CORE = "The core"
 _MEMORIES = "Memories, in words. Default: what the network needs"
 _WIDTHS = "Widths, in bits. Default: what the network needs"
 SHAPE = ("rows", "channels", "pixels", "columns")
 
 
-class WithDefault(TyperGroup):
-    """Commands, one of which goes without its name."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command in front of arguments that name none."""
-        if args and args[0] not in self.commands and args[0] not in ("--help", "--version"):
-            args = [DEFAULT, *args]
-        return super().parse_args(ctx, args)
-
-
 def application() -> typer.Typer:
     """The commands as one application."""
-    app = typer.Typer(
-        name="hdl",
-        help=HELP,
-        cls=WithDefault,
-        add_completion=False,
-        no_args_is_help=True,
-        rich_markup_mode="rich",
-        pretty_exceptions_enable=False,
-    )
-
-    @app.callback()
-    def options(version: Version = False) -> None:
-        pass
-
-    app.command(name=DEFAULT)(export)
-    app.command()(dump)
-    return app
+    return commands("hdl", HELP, export, dump)
 
 
 def _size(panel: str, text: str) -> Any:

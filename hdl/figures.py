@@ -20,7 +20,7 @@ from hdl.toolchain import verilog, versions
 from refsnn import files
 from refsnn.errors import InputError
 from refsnn.run import numbers
-from refsnn.terminal import Version, notice, user_errors
+from refsnn.terminal import Version, notice, run_command, user_errors
 
 HELP = """
 Place and route a part of the core for several numbers of lanes, and show what it costs.
@@ -215,9 +215,7 @@ def figures(
 
 def main() -> None:
     """Run the command."""
-    application = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    application.command(help=HELP)(figures)
-    application(prog_name="python -m hdl.figures")
+    run_command(figures, HELP, "python -m hdl.figures")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from hdl.neuron import constants_layout, settings_layout
 from hdl.parameters import Parameters
 from hdl.tables import fetch_layout, job_layout, segment_layout, tap_layout
 from refsnn.errors import InputError
-from refsnn.terminal import Version, user_errors
+from refsnn.terminal import Version, run_command, user_errors
 
 HELP = """
 Show the memory map of a core and the bits of every word that goes in or out, as Markdown.
@@ -143,9 +143,7 @@ def layouts(
 
 def main() -> None:
     """Run the command."""
-    application = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    application.command(help=HELP)(layouts)
-    application(prog_name="python -m hdl.layouts")
+    run_command(layouts, HELP, "python -m hdl.layouts")
 
 
 if __name__ == "__main__":

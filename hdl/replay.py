@@ -21,7 +21,7 @@ from hdl.words import bit_planes
 from refsnn.errors import InputError
 from refsnn.network import Network, Readout
 from refsnn.simulate.links import fan_out
-from refsnn.terminal import Version, show_table, user_errors
+from refsnn.terminal import Version, run_command, show_table, user_errors
 
 HELP = """
 Run the layers of a golden case on a core compiled to machine code.
@@ -188,9 +188,7 @@ def command(
 
 def main() -> None:
     """Run the command."""
-    application = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    application.command(help=HELP)(command)
-    application(prog_name="python -m hdl.replay")
+    run_command(command, HELP, "python -m hdl.replay")
 
 
 if __name__ == "__main__":

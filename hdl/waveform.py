@@ -15,7 +15,7 @@ from amaranth.sim import Simulator
 from hdl.neuron import Constant, Fire, Neuron
 from hdl.parameters import Parameters
 from refsnn import files
-from refsnn.terminal import Version, user_errors
+from refsnn.terminal import Version, run_command, user_errors
 
 HELP = """
 Simulate one dual-threshold neuron for three time-steps and draw what its pipeline did.
@@ -267,9 +267,7 @@ def waveform(
 
 def main() -> None:
     """Run the command."""
-    application = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    application.command(help=HELP)(waveform)
-    application(prog_name="python -m hdl.waveform")
+    run_command(waveform, HELP, "python -m hdl.waveform")
 
 
 if __name__ == "__main__":

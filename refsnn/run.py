@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from refsnn.errors import InputError
-from refsnn.terminal import Bars, Version, notice, show_table, user_errors
+from refsnn.terminal import Bars, Version, notice, run_command, show_table, user_errors
 
 if TYPE_CHECKING:
     from refsnn.experiment import Request
@@ -233,9 +233,7 @@ def run(
 
 def main() -> None:
     """Run the command."""
-    application = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    application.command(help=HELP)(run)
-    application(prog_name="refsnn run")
+    run_command(run, HELP, "refsnn run")
 
 
 def _execute(request: Request, out: Path | None, report: bool, json: Path | None) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from refsnn import __version__
 from refsnn.errors import InputError
@@ -37,6 +38,50 @@ Version = Annotated[
     bool, typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True)
 ]
 """The option ``--version`` of every command."""
+
+
+def run_command(command: Callable[..., None], text: str, name: str) -> None:
+    """Run a command that stands alone.
+
+    Args:
+        text: its help. name: how it is called.
+    """
+    application = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    application.command(help=text)(command)
+    application(prog_name=name)
+
+
+def commands(name: str, text: str, default: Callable[..., None], *others: Callable[..., None]) -> typer.Typer:
+    """Commands as one application, each by its function's name; the default one goes without its name.
+
+    Args:
+        name: of the application. text: its help.
+    """
+
+    class WithDefault(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            """Put the default command in front of arguments that name none."""
+            if args and args[0] not in self.commands and args[0] not in ("--help", "--version"):
+                args = [default.__name__, *args]
+            return super().parse_args(ctx, args)
+
+    app = typer.Typer(
+        name=name,
+        help=text,
+        cls=WithDefault,
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def options(version: Version = False) -> None:
+        pass
+
+    for command in (default, *others):
+        app.command()(command)
+    return app
 
 
 def notice(text: str) -> None:

@@ -13,7 +13,7 @@ from hdl.formal.proof import FULL, PROPERTIES, SMALL, SOLVER, Proof, check
 from hdl.parameters import Parameters
 from hdl.toolchain import versions
 from refsnn.errors import InputError
-from refsnn.terminal import Version, notice, user_errors
+from refsnn.terminal import Version, notice, run_command, user_errors
 
 HELP = """
 Prove the neuron, without bound, by k-induction.
@@ -75,9 +75,7 @@ def formal(
 
 def main() -> None:
     """Run the command."""
-    application = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    application.command(help=HELP)(formal)
-    application(prog_name="python -m hdl.formal")
+    run_command(formal, HELP, "python -m hdl.formal")
 
 
 if __name__ == "__main__":

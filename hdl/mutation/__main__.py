@@ -15,7 +15,7 @@ from hdl.mutation.score import Score, measure
 from hdl.toolchain import versions
 from refsnn import files
 from refsnn.errors import InputError
-from refsnn.terminal import Version, notice, user_errors
+from refsnn.terminal import Version, notice, run_command, user_errors
 
 HELP = """
 Have yosys make mutants of the neuron and of the integrate array, and run them against the vectors of the tests.
@@ -99,9 +99,7 @@ def mutation(
 
 def main() -> None:
     """Run the command."""
-    application = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    application.command(help=HELP)(mutation)
-    application(prog_name="python -m hdl.mutation")
+    run_command(mutation, HELP, "python -m hdl.mutation")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,7 @@ from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels.dense import JOB, Kernels
 from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS, Layout, Maps, Memory, narrow_depth
 from refsnn.kernels.remembered import remember
-from refsnn.kernels.rows import (
-    SETTINGS,
-)
+from refsnn.kernels.rows import SETTINGS
 from refsnn.network import Input, MaxPool, Network, Projection, Readout, Spiking, SumPool
 from refsnn.ranges import analyse
 
