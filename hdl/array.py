@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.lane import Lane
 from hdl.parameters import Device
-from hdl.register import Register
+from hdl.register import copy
 
 NEIGHBOURS = 8
 """So many lanes listen to one copy of a weight, or of an event: fan-out, not adders, limits the clock."""
@@ -106,21 +107,17 @@ class Array(Component):
         weights = data.View(self.weights.shape(), inputs[: -2 * places - 1])
         enable, negative, shift = inputs[-2 * places - 1 : -places - 1], inputs[-places - 1 : -1], inputs[-1]
 
-        def copy(value: Value, name: str) -> Signal:
-            """The last stage of a broadcast: a register for a few lanes."""
-            m.submodules[name] = register = Register(len(value), self.device)
-            m.d.comb += register.d.eq(value)
-            return register.q
-
+        # The last stage of a broadcast: a register for a few lanes.
+        few = partial(copy, m, device=self.device)
         blocks = range(-(-places // NEIGHBOURS))
         weight_copies = [
-            [copy(weights[channel], f"weight_{block}_{channel}") for channel in range(self.channels)]
+            [few(weights[channel], name=f"weight_{block}_{channel}") for channel in range(self.channels)]
             for block in blocks
         ]
         groups = range(-(-self.channels // NEIGHBOURS))
-        shift_copies = [[copy(shift, f"shift_{block}_{group}") for group in groups] for block in blocks]
+        shift_copies = [[few(shift, name=f"shift_{block}_{group}") for group in groups] for block in blocks]
         event_copies = [
-            [copy(Cat(enable[place], negative[place]), f"event_{place}_{group}") for group in groups]
+            [few(Cat(enable[place], negative[place]), name=f"event_{place}_{group}") for group in groups]
             for place in range(places)
         ]
         for row in range(self.rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from amaranth.hdl import Array as Choice
@@ -22,7 +23,7 @@ from hdl.neuron import (
 )
 from hdl.parameters import Parameters
 from hdl.ram import ram
-from hdl.register import Register
+from hdl.register import copy
 from hdl.tables import address_bits, write_layout
 
 SMALL = {"generic": "distributed", "ecp5": "distributed", "ice40": "logic"}
@@ -135,11 +136,8 @@ class NeuronBank(Component):
             m.submodules[name] = made = ram(shape, max(depth, 2), ram_style=SMALL[parameters.device])
             return made.read_port(), made.write_port()
 
-        def copy(value: Any, name: str) -> Signal:
-            """A register of a channel's own: wires, not memories, limit the clock."""
-            m.submodules[name] = register = Register(len(value), parameters.device, reset=True)
-            m.d.comb += register.d.eq(value)
-            return register.q
+        # What all channels listen to has a register for each: wires, not memories, limit the clock.
+        own = partial(copy, m, device=parameters.device, reset=True)
 
         # ``place`` counts row by row; the lanes left all rows of a pixel in one word.
         store, pixel_bits = self.store, (parameters.pixels - 1).bit_length()
@@ -176,13 +174,13 @@ class NeuronBank(Component):
             read_state, write_state = small(f"states_{channel}", state_layout(parameters), places)
             read_static, write_static = small(f"statics_{channel}", signed(parameters.state_bits), places)
             of_rows = [sums[(r * channels + channel) * columns + j] for r in range(rows) for j in range(columns)]
-            place, end = copy(self.place, f"place_{channel}"), copy(ended, f"end_{channel}")
+            place, end = own(self.place, name=f"place_{channel}"), own(ended, name=f"end_{channel}")
             m.d.comb += [
                 Cat(write_left.addr, write_left.en).eq(
-                    copy(Cat(store.slot[:pixel_bits], store.half, store.enable), f"store_{channel}")
+                    own(Cat(store.slot[:pixel_bits], store.half, store.enable), name=f"store_{channel}")
                 ),
                 write_left.data.eq(Cat(of_rows)),
-                read_left.addr.eq(copy(pixel, f"pixel_{channel}")),
+                read_left.addr.eq(own(pixel, name=f"pixel_{channel}")),
                 read_state.addr.eq(place),
                 read_static.addr.eq(place),
                 neuron.beat.eq(beat),

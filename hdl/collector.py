@@ -12,7 +12,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.parameters import Parameters
-from hdl.register import Register
+from hdl.register import copy
 from hdl.tables import CHUNK_BITS, COORDINATE_BITS, COUNT_BITS, address_bits
 
 
@@ -135,12 +135,11 @@ class Collector(Component):
         trains = [Signal(2 * places * columns, name=f"train_{c}") for c in range(channels)]
         for c, train in enumerate(trains):
             # A copy for each channel: wires, not the trains, limit the clock.
-            m.submodules[f"pushed_{c}"] = pushed = Register(4, parameters.device, reset=True)
-            m.d.comb += pushed.d.eq(Cat(self.spikes[c], self.push, self.clear))
-            with m.If(pushed.q[3]):
+            pushed = copy(m, Cat(self.spikes[c], self.push, self.clear), parameters.device, f"pushed_{c}", reset=True)
+            with m.If(pushed[3]):
                 m.d.sync += train.eq(0)
-            with m.Elif(pushed.q[2]):
-                m.d.sync += train.eq(Cat(train[2:], pushed.q[:2]))
+            with m.Elif(pushed[2]):
+                m.d.sync += train.eq(Cat(train[2:], pushed[:2]))
 
         # What is sent, and of which tile. What is left of the map is known when the first word is chosen.
         tile = Signal(

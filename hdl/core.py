@@ -256,21 +256,20 @@ class Core(Component):
         widths = word_widths(parameters)
         parts = {target: -(-width // PART_BITS) for target, width in widths.items()}
         staging = Signal(PART_BITS * max(parts.values()))
-        complete, start, started = Signal(), Signal(), Signal()
+        start, started = Signal(), Signal()
         accepting = Signal(init=1)
         address = Signal(part.address.shape())
         arrived = {target: Signal(name=f"arrived_{target.name.lower()}") for target in widths}
         m.d.comb += self.load.ready.eq(accepting)
-        m.d.sync += [complete.eq(0), start.eq(0), started.eq(start)]
+        m.d.sync += [start.eq(0), started.eq(start)]
         m.d.sync += [signal.eq(0) for signal in arrived.values()]
-        with m.If(~(accepting | complete | start | started | self.busy)):
+        with m.If(~(accepting | arrived[Target.JOB] | start | started | self.busy)):
             m.d.sync += accepting.eq(1)
         with m.If(self.load.valid & self.load.ready):
             with m.If(part.last & (part.target == Target.JOB)):
                 m.d.sync += accepting.eq(0)
             m.d.sync += [
                 staging.eq(Cat(staging, part.data)[PART_BITS:]),
-                complete.eq(part.last),
                 *(signal.eq(part.last & (part.target == target)) for target, signal in arrived.items()),
                 address.eq(part.address),
             ]

@@ -21,6 +21,14 @@ def later(m: Module, value: Any, shape: Any, name: str, cycles: int = 1) -> Any:
     return value
 
 
+def at_last(m: Module, counter: Any, number: Any, name: str) -> Any:
+    """Whether a counter from 0 is at the last of ``number``, from two cycles after a change on.
+
+    ``counter == number - 1``, in two steps: both change long before it matters.
+    """
+    return later(m, counter == later(m, number - 1, counter.shape(), f"{name}_last"), 1, name)
+
+
 def carried(one: Any, other: Any, carry: Any) -> Any:
     """``one + other + carry`` in a single chain of adders: the carry goes in below the least significant bit."""
 

@@ -10,7 +10,7 @@ from amaranth.lib import enum, fifo
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.bank import HALVES, latency
-from hdl.delay import later
+from hdl.delay import at_last, later
 from hdl.neuron import Constant, Fire, beat_layout, revisit
 from hdl.parameters import Parameters
 from hdl.sequencer import mark_layout
@@ -180,22 +180,17 @@ class Firing(Component):
         tile_row, tile_column = Signal(COORDINATE_BITS - 1), Signal(COORDINATE_BITS - 1)
         # What is compared changes some cycles before it matters: its comparison waits in a register.
         swept, stepped, added = Signal(), Signal(), Signal()
-        ends_chunk, repeated, complete = Signal(), Signal(), Signal()
+        ends_chunk, complete = Signal(), Signal()
         stepping = (sweep == Sweep.CONSTANT) | (sweep == Sweep.STEP) | (sweep == Sweep.SEND)
-        rightmost, lowest, final = Signal.like(tile_column), Signal.like(tile_row), Signal.like(step)
-        ends_row, ends_map = Signal(), Signal()
+        repeated = at_last(m, step, job.repeats, "repeated")
+        ends_row = at_last(m, tile_column, job.tile_columns, "ends_row")
+        ends_map = at_last(m, tile_row, job.tile_rows, "ends_map")
         m.d.sync += [
             swept.eq((sweep != Sweep.NONE) & (counter == self.span - 2)),
             stepped.eq(stepping & (counter == self.span - 2)),
             added.eq((sweep == Sweep.CONSTANT) & repeated & (counter == self.span - 2)),
             ends_chunk.eq(column == columns - 1),
-            final.eq(job.repeats - 1),
-            repeated.eq(step == final),
             complete.eq(step >= job.length),
-            rightmost.eq(job.tile_columns - 1),
-            lowest.eq(job.tile_rows - 1),
-            ends_row.eq(tile_column == rightmost),
-            ends_map.eq(tile_row == lowest),
         ]
         with m.If(sweep != Sweep.NONE):
             m.d.sync += counter.eq(Mux(swept, 0, counter + 1))

@@ -15,7 +15,7 @@ from hdl.gather import window_layout
 from hdl.parameters import Parameters
 from hdl.pool import Pool
 from hdl.ram import ram
-from hdl.register import Register
+from hdl.register import copy
 from hdl.sequencer import mark_layout
 from hdl.tables import address_bits, tap_layout, write_layout
 
@@ -203,11 +203,9 @@ class Issue(Component):
         for first in range(0, parameters.channels, NEIGHBOURS):
             number = min(NEIGHBOURS, parameters.channels - first)
             m.submodules[f"weights_{first}"] = weights = ram(unsigned(8 * number), parameters.weight_words)
-            m.submodules[f"address_{first}"] = copy = Register(len(address), parameters.device)
             read, write = weights.read_port(), weights.write_port()
             m.d.comb += [
-                copy.d.eq(address),
-                read.addr.eq(copy.q),
+                read.addr.eq(copy(m, address, parameters.device, f"address_{first}")),
                 write.en.eq(self.write_weights.enable),
                 write.addr.eq(self.write_weights.address),
                 write.data.eq(self.write_weights.data[8 * first :][: 8 * number]),

@@ -17,7 +17,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hdl.delay import carried, later
 from hdl.parameters import SHIFT_BITS, THRESHOLD_BITS, Parameters
-from hdl.register import Register
+from hdl.register import copy
 
 
 class Constant(enum.Enum, shape=2):  # type: ignore[call-arg]
@@ -207,9 +207,8 @@ class Neuron(Component):
         m = Module()
         width, membrane = self.parameters.state_bits, self.parameters.membrane_bits
         # The first register is the neuron's own: those of all neurons are equal, and synthesis would make them one.
-        m.submodules.beat_1 = first = Register(len(self.beat.as_value()), self.parameters.device, reset=True)
-        m.d.comb += first.d.eq(self.beat.as_value())
-        beats = [self.beat, data.View(self.beat.shape(), first.q)]
+        first = copy(m, self.beat.as_value(), self.parameters.device, "beat_1", reset=True)
+        beats = [self.beat, data.View(self.beat.shape(), first)]
         for cycle in range(2, self.latency + 2):
             beats.append(Signal(self.beat.shape(), name=f"beat_{cycle}"))
             m.d.sync += beats[cycle].eq(beats[cycle - 1])

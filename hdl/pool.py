@@ -12,7 +12,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.collector import word_layout
-from hdl.delay import later
+from hdl.delay import at_last, later
 from hdl.parameters import Parameters
 from hdl.ram import ram
 from hdl.sequencer import mark_layout
@@ -138,16 +138,12 @@ class Pool(Component):
         tile_row, tile_column = Signal.like(job.tile_rows), Signal.like(job.tile_columns)
         row, chunk = Signal.like(job.rows), Signal(6)
         # What is compared changes some cycles before it matters: its comparison waits in a register.
-        rightmost, lowest, deepest = Signal.like(tile_column), Signal.like(tile_row), Signal.like(channel)
-        ends_row, ends_map, ends_channel, ends_job, within = Signal(), Signal(), Signal(), Signal(), Signal(rows)
+        ends_row = at_last(m, tile_column, job.tile_columns, "ends_row")
+        ends_map = at_last(m, tile_row, job.tile_rows, "ends_map")
+        ends_job = at_last(m, channel, job.channels, "ends_job")
+        ends_channel, within = Signal(), Signal(rows)
         m.d.sync += [
-            rightmost.eq(job.tile_columns - 1),
-            lowest.eq(job.tile_rows - 1),
-            deepest.eq(job.channels - 1),
-            ends_row.eq(tile_column == rightmost),
-            ends_map.eq(tile_row == lowest),
             ends_channel.eq(ends_row & ends_map),
-            ends_job.eq(channel == deepest),
             within.eq(Cat(row + r < job.rows for r in range(rows))),
             self.room.eq((left == 0) & (ending == 0) & ~self.ends),
         ]

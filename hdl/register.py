@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.parameters import Device
@@ -61,3 +61,10 @@ class Register(Component):
                 name = "SB_DFFSR" if self.reset else "SB_DFF"
                 m.submodules += Instance(name, i_C=clock, i_D=self.d[i], o_Q=self.q[i], **kind)
         return m
+
+
+def copy(m: Module, value: Value, device: Device, name: str, *, reset: bool = False) -> Signal:
+    """``value`` one cycle later, in flip-flops of its own (``Register``): for a few of the many that listen to it."""
+    m.submodules[name] = register = Register(len(value), device, reset=reset)
+    m.d.comb += register.d.eq(value)
+    return register.q

@@ -10,7 +10,7 @@ from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, fifo, stream
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.delay import later
+from hdl.delay import at_last, later
 from hdl.parameters import Parameters
 from hdl.ram import ram
 from hdl.tables import (
@@ -182,18 +182,14 @@ class Sequencer(Component):
         row, group = Signal(signed(COORDINATE_BITS)), Signal(signed(COORDINATE_BITS))
         down, over, offset, origin = Signal(event), Signal(event), Signal(event), Signal(event)
         # What is compared changes some cycles before it matters: its comparison waits in a register.
-        rightmost, lowest, final = Signal.like(tile_column), Signal.like(tile_row), Signal.like(chunk)
-        ends_row, ends_map, ends_block, ends_pass = Signal(), Signal(), Signal(), Signal()
+        ends_row = at_last(m, tile_column, job.tile_columns, "ends_row")
+        ends_map = at_last(m, tile_row, job.tile_rows, "ends_map")
+        ends_pass = at_last(m, chunk, segment.chunks, "ends_pass")
+        ends_block = Signal()
         lone_fetch, last_fetch, last_input, last_block = Signal(), Signal(), Signal(), Signal()
         repeats, skips = Signal(), Signal()
         m.d.sync += [
-            rightmost.eq(job.tile_columns - 1),
-            lowest.eq(job.tile_rows - 1),
-            final.eq(segment.chunks - 1),
-            ends_row.eq(tile_column == rightmost),
-            ends_map.eq(tile_row == lowest),
             ends_block.eq(ends_row & ends_map),
-            ends_pass.eq(chunk == final),
             lone_fetch.eq(segment.number == 1),
             last_block.eq(blocks == 0),
             # The tables of a max-pool's first channel serve the others too.
