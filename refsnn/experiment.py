@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from refsnn.simulate import Simulation, simulate
 METHODS = ("ecl", "qcfs", "opi", "spikeconverter", "spikeconverter-rate")
 """What ``all`` means; other presets run by name."""
 STEPS = (1, 2, 4, 8)
+
+Runner: TypeAlias = Callable[[Graph, NDArray[np.uint8], Preprocessing], Array]
+"""Gives an ANN's logits of images."""
 
 _STRIDE = 256
 """Images between two signs of progress."""
@@ -91,13 +94,18 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Converted:
-    """A method's network for some T."""
+class Job:
+    """An integer network to run.
 
-    method: str
-    steps: tuple[int, ...]
+    Attributes:
+        methods: the methods whose integers these are.
+        network: the integer network.
+        steps: every T that it is to run.
+    """
+
+    methods: tuple[str, ...]
     network: Network
-    notes: tuple[str, ...] = ()
+    steps: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,6 +121,55 @@ class Simulated:
     methods: tuple[str, ...]
     network: Network
     simulation: Simulation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Material:
+    """A trained network and the images for it: what all its conversions share.
+
+    Attributes:
+        selection: the images to measure and to calibrate on.
+        preprocessing: from pixel bytes to the network's input; ``said_by`` whom, empty: nobody.
+        classes: that the network tells apart; 0: its outputs are not classes.
+        labels: ``(N,)``, or None where there are none or the outputs are not classes.
+        logits: ``(N, *shape)``, the ANN's.
+        calibration: statistics, or None where every threshold is learned.
+        notes: what the user must hear.
+    """
+
+    model: Model
+    selection: Selection
+    preprocessing: Preprocessing
+    said_by: str
+    classes: int
+    labels: NDArray[np.int64] | None
+    logits: NDArray[np.float64]
+    calibration: Calibration | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """Everything up to the simulations, and what their results are judged by.
+
+    Attributes:
+        jobs: every different network once.
+        images, labels, logits: of ``Outcome``.
+        settings: by method.
+        refused: by method and T: why it cannot run.
+        weights, data, ann, notes: of the results.
+    """
+
+    jobs: tuple[Job, ...]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    logits: NDArray[np.float64] | None
+    settings: Mapping[str, Settings | dict[str, Any]]
+    refused: dict[tuple[str, int], InputError]
+    weights: Weights
+    data: Data
+    ann: Ann
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,19 +202,28 @@ def perform(request: Request, progress: Progress | None = None) -> Outcome:
         raise InputError(f"steps is {', '.join(map(str, request.steps))}; every T must be at least 1")
     if request.threads < 0 or request.batch < 1:
         raise InputError(f"threads is {request.threads} and batch {request.batch}; at least 0 and 1 were expected")
+    watch = progress or Silent()
     source = load(request.weights)
     if isinstance(source, Network):
-        return _perform_network(request, source, progress or Silent())
-    return _perform_model(request, source, progress or Silent())
+        plan = _plan_network(request, source)
+    else:
+        plan = plan_methods(request, gather(request, source, watch))
+    return judge(plan, _simulate(plan, request, watch))
 
 
-def _perform_model(request: Request, model: Model, progress: Progress) -> Outcome:
+def gather(request: Request, model: Model, progress: Progress, *, run: Runner | None = None) -> Material:
+    """Choose images for a trained network, run it on them, and look at its values on the calibration images.
+
+    Args:
+        run: gives the ANN's logits of images; None: computes them.
+
+    Raises:
+        InputError: of ``select``, unknown methods, or methods of which none can be set as the request asks.
+    """
     graph = model.graph
-    steps = tuple(dict.fromkeys(request.steps or STEPS))
-    refused: dict[tuple[str, int], InputError] = {}
-    settings = _settings(request, steps, refused)
     activation, shape = _output(graph)
     classes = outputs.classes(shape, activation, graph.input.shape)
+    settings = _settings(request, (1,), {})
     selection = select(
         graph.input.shape,
         network=str(model.path),
@@ -180,48 +246,58 @@ def _perform_model(request: Request, model: Model, progress: Progress) -> Outcom
         notes.append(
             "nothing says what the network expects of a pixel: raw bytes are assumed (--scale, --mean and --std say it)"
         )
-    logits = _logits(graph, data.images, preprocessing, request.threads, progress)
+    logits = (run or partial(ann_logits, threads=request.threads, progress=progress))(graph, data.images, preprocessing)
     if labels is not None:
         notes += scaling.advice(
             graph, data.images, labels, logits, preprocessing, classes, activation, threads=request.threads
         )
-
-    progress.stage("converting", 0)
     calibration = None
     if selection.calibration is not None:
         calibration = Calibration.measure(graph, selection.calibration, preprocessing, threads=request.threads)
-    converted = _convert(model, settings, steps, preprocessing, calibration, refused)
-    simulated = _simulate(converted, data.images, request, progress, refused)
-    notes += dict.fromkeys(note for each in converted for note in each.notes)
-    notes += [
-        f"{' and '.join(each.methods)} are the same integers here and ran once"
-        for each in simulated
-        if len(each.methods) > 1
-    ]
-    operations = multiply_adds(graph)
-    results = Results(
+    return Material(
+        model=model,
+        selection=selection,
+        preprocessing=preprocessing,
+        said_by=said_by,
+        classes=classes,
+        labels=labels,
+        logits=logits,
+        calibration=calibration,
+        notes=tuple(notes),
+    )
+
+
+def plan_methods(request: Request, material: Material, progress: Progress | None = None) -> Plan:
+    """Convert a trained network by every method of the request. What cannot be converted is refused in the plan."""
+    (progress or Silent()).stage("converting", 0)
+    model, selection, labels = material.model, material.selection, material.labels
+    steps = tuple(dict.fromkeys(request.steps or STEPS))
+    refused: dict[tuple[str, int], InputError] = {}
+    settings = _settings(request, steps, refused)
+    jobs, found = _convert(material, settings, steps, refused)
+    activation, _ = _output(model.graph)
+    operations = multiply_adds(model.graph)
+    preprocessing = {**_spelled(material.preprocessing), "from": material.said_by or "nobody: raw bytes"}
+    return Plan(
+        jobs=jobs,
+        images=selection.evaluation.images,
+        labels=labels,
+        logits=material.logits,
+        settings=settings,
+        refused=refused,
         weights=_weights(request, model.format, model.writer),
-        data=_data(
-            selection, labels is not None, classes, {**_spelled(preprocessing), "from": said_by or "nobody: raw bytes"}
-        ),
+        data=_data(selection, labels is not None, material.classes, preprocessing),
         ann=Ann(
-            accuracy=outputs.fraction_equal(outputs.predictions(logits, activation), labels),
+            accuracy=outputs.fraction_equal(outputs.predictions(material.logits, activation), labels),
             activation=activation,
             multiply_adds=operations,
             energy_uj=energy.ann(operations),
         ),
-        runs=_runs(simulated, settings, labels, logits, activation),
-        refused=tuple(
-            Refused(method=m, steps=t, reason=str(error), bits=error.bits if isinstance(error, WidthError) else None)
-            for (m, t), error in refused.items()
-        ),
-        notes=tuple(notes),
-        version=__version__,
+        notes=(*material.notes, *found),
     )
-    return Outcome(results=results, images=data.images, labels=labels, logits=logits, simulated=simulated)
 
 
-def _perform_network(request: Request, network: Network, progress: Progress) -> Outcome:
+def _plan_network(request: Request, network: Network) -> Plan:
     """Run a network that is converted already: no ANN to compare with, nothing to choose about the conversion."""
     given = [name for name in ("calibration", "methods", "scale", "mean", "std") if getattr(request, name) is not None]
     given += request.overrides
@@ -248,17 +324,48 @@ def _perform_network(request: Request, network: Network, progress: Progress) -> 
     labels = data.labels if classes else None
     settings = dict(made.get("settings", {}))
     method = str(settings.pop("method", "network"))
-    converted = _Converted(method=method, steps=tuple(dict.fromkeys(steps)), network=network)
-    simulated = _simulate([converted], data.images, request, progress, {})
-    results = Results(
+    return Plan(
+        jobs=(Job(methods=(method,), network=network, steps=tuple(dict.fromkeys(steps))),),
+        images=data.images,
+        labels=labels,
+        logits=None,
+        settings={method: settings},
+        refused={},
         weights=_weights(request, SCHEMA, "refsnn"),
         data=_data(selection, labels is not None, classes, None),
         ann=Ann(accuracy=None, activation=readout.activation),
-        runs=_runs(simulated, {method: settings}, labels, None, readout.activation),
         notes=("an integer network, converted already: there is no ANN to compare it with",),
+    )
+
+
+def judge(plan: Plan, simulated: tuple[Simulated, ...]) -> Outcome:
+    """The results of a plan's simulations.
+
+    Raises:
+        InputError: nothing could run.
+    """
+    if not simulated:
+        raise next(iter(plan.refused.values()))
+    notes = plan.notes + tuple(
+        f"{' and '.join(each.methods)} are the same integers here and ran once"
+        for each in simulated
+        if len(each.methods) > 1
+    )
+    results = Results(
+        weights=plan.weights,
+        data=plan.data,
+        ann=plan.ann,
+        runs=_runs(simulated, plan.settings, plan.labels, plan.logits, plan.ann.activation),
+        refused=tuple(
+            Refused(method=m, steps=t, reason=str(error), bits=error.bits if isinstance(error, WidthError) else None)
+            for (m, t), error in plan.refused.items()
+        ),
+        notes=notes,
         version=__version__,
     )
-    return Outcome(results=results, images=data.images, labels=labels, logits=None, simulated=simulated)
+    return Outcome(
+        results=results, images=plan.images, labels=plan.labels, logits=plan.logits, simulated=tuple(simulated)
+    )
 
 
 def _settings(
@@ -297,40 +404,46 @@ def _spelled(preprocessing: Preprocessing) -> dict[str, Any]:
     return {"scale": preprocessing.scale, "mean": list(preprocessing.mean), "std": list(preprocessing.std)}
 
 
-def _logits(
-    graph: Graph, images: NDArray[np.uint8], preprocessing: Preprocessing, threads: int, progress: Progress
+def ann_logits(
+    graph: Graph,
+    images: NDArray[np.uint8],
+    preprocessing: Preprocessing,
+    *,
+    threads: int = 0,
+    progress: Progress | None = None,
 ) -> Array:
-    progress.stage("the ANN itself", len(images))
+    """The ANN's logits ``(N, *shape)`` of images; they depend on neither the number of images nor the threads."""
+    watch = progress or Silent()
+    watch.stage("the ANN itself", len(images))
     parts = []
     for start in range(0, len(images), _STRIDE):
         part = images[start : start + _STRIDE]
         parts.append(forward_images(graph, part, preprocessing, threads=threads))
-        progress.advance(len(part))
+        watch.advance(len(part))
     return np.concatenate(parts)
 
 
 def _convert(
-    model: Model,
+    material: Material,
     settings: Mapping[str, Settings],
     steps: tuple[int, ...],
-    preprocessing: Preprocessing,
-    calibration: Calibration | None,
     refused: dict[tuple[str, int], InputError],
-) -> list[_Converted]:
-    """Every method's networks: one for all T where the method allows, else one for each T."""
-    found = []
+) -> tuple[tuple[Job, ...], tuple[str, ...]]:
+    """Every different network once, and notes: one network for all T where the method allows, else one for each T."""
+    jobs: dict[tuple[str, tuple[int, ...]], Job] = {}
+    notes: dict[str, None] = {}
     for method, each in settings.items():
         groups = [(t,) for t in steps] if each.needs_steps else [steps]
         while groups:
             group = groups.pop(0)
             try:
                 conversion = convert(
-                    model.graph,
+                    material.model.graph,
                     each,
                     group,
-                    preprocessing=preprocessing,
-                    calibration=calibration,
-                    information=origin(model),
+                    preprocessing=material.preprocessing,
+                    calibration=material.calibration,
+                    information=origin(material.model),
                 )
             except InputError as error:
                 if len(group) == 1:
@@ -338,38 +451,33 @@ def _convert(
                 else:  # a smaller T of the group may do
                     groups = [(t,) for t in group]
             else:
-                notes = tuple(f"{method}: {note}" for note in conversion.notes)
-                found.append(_Converted(method=method, steps=group, network=conversion.network, notes=notes))
-    return found
+                notes.update(dict.fromkeys(f"{method}: {note}" for note in conversion.notes))
+                key = (conversion.network.digest(), group)
+                job = jobs.get(key, Job(methods=(), network=conversion.network, steps=group))
+                jobs[key] = replace(job, methods=(*job.methods, method))
+    return tuple(jobs.values()), tuple(notes)
 
 
-def _simulate(
-    converted: list[_Converted],
-    images: NDArray[np.uint8],
-    request: Request,
-    progress: Progress,
-    refused: dict[tuple[str, int], InputError],
-) -> tuple[Simulated, ...]:
-    """Run every different network once."""
-    groups: dict[tuple[str, tuple[int, ...]], list[_Converted]] = {}
-    for each in converted:
-        groups.setdefault((each.network.digest(), each.steps), []).append(each)
+def _simulate(plan: Plan, request: Request, progress: Progress) -> tuple[Simulated, ...]:
+    """Run every network; what cannot run is refused in the plan."""
     simulated = []
-    for (_, steps), group in groups.items():
-        methods, network = tuple(each.method for each in group), group[0].network
-        progress.stage(f"{' = '.join(methods)}, T = {', '.join(map(str, steps))}", len(images))
+    for job in plan.jobs:
+        progress.stage(f"{' = '.join(job.methods)}, T = {', '.join(map(str, job.steps))}", len(plan.images))
         run = partial(
-            simulate, network, steps=steps, kernels=request.kernels, threads=request.threads, batch=request.batch
+            simulate,
+            job.network,
+            steps=job.steps,
+            kernels=request.kernels,
+            threads=request.threads,
+            batch=request.batch,
         )
         try:
-            run(images[:1])  # compiles what is not compiled yet, outside the measured time
-            simulation = run(images, progress=progress.advance)
+            run(plan.images[:1])  # compiles what is not compiled yet, outside the measured time
+            simulation = run(plan.images, progress=progress.advance)
         except InputError as error:
-            refused.update({(method, t): error for method in methods for t in steps})
+            plan.refused.update({(method, t): error for method in job.methods for t in job.steps})
         else:
-            simulated.append(Simulated(methods=methods, network=network, simulation=simulation))
-    if not simulated:
-        raise next(iter(refused.values()))
+            simulated.append(Simulated(methods=job.methods, network=job.network, simulation=simulation))
     return tuple(simulated)
 
 
