@@ -19,7 +19,7 @@ from hdl.parameters import Parameters
 from hdl.toolchain import verilog, versions
 from refsnn import files
 from refsnn.errors import InputError
-from refsnn.run import numbers
+from refsnn.options import numbers
 from refsnn.terminal import Version, notice, run_command, user_errors
 
 HELP = """

@@ -60,7 +60,7 @@ def inspect(
     with user_errors():
         from refsnn.api import load
         from refsnn.network import Network
-        from refsnn.run import numbers
+        from refsnn.options import numbers
 
         wanted = None if steps is None else numbers("--steps", steps, int)
         if wanted is not None and min(wanted) < 1:
