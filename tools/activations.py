@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-KINDS = ("relu", "clip", "qcfs")
+KINDS = ("relu", "relu6", "clip", "qcfs")
 
 BOUND = 4.0
 """Where the learned bounds start: batch-normalised inputs, and the sum of two of them, rarely exceed it."""
@@ -85,9 +85,11 @@ class Clip(nn.Module):
 
 
 def activation(kind: str, levels: int = 4) -> nn.Module:
-    """A new activation: ``relu``, ``clip`` or ``qcfs`` (the only one that uses ``levels``)."""
+    """A new activation, one of ``KINDS``; only ``qcfs`` uses ``levels``."""
     if kind == "relu":
         return nn.ReLU()
+    if kind == "relu6":
+        return nn.ReLU6()
     if kind == "clip":
         return Clip()
     if kind == "qcfs":

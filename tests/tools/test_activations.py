@@ -60,7 +60,7 @@ def test_learned_clip(bound):
 
 
 def test_unknown_kind_and_level():
-    with pytest.raises(ValueError, match="there are: relu, clip, qcfs"):
+    with pytest.raises(ValueError, match="there are: relu, relu6, clip, qcfs"):
         activations.activation("gelu")
     with pytest.raises(ValueError, match="at least 1 level"):
         activations.activation("qcfs", 0)

@@ -49,7 +49,7 @@ def agrees(module: nn.Module, shape: tuple[int, ...] = IMAGE) -> graph.Graph:
 @pytest.mark.parametrize("name", networks.NETWORKS)
 @pytest.mark.parametrize("kind", ["relu", "clip"])
 def test_zoo(name, kind):
-    agrees(networks.build(name, (1, 12, 12), 10, lambda: activations.activation(kind), 4), (1, 12, 12))
+    agrees(networks.build(name, (1, 16, 16), 10, lambda: activations.activation(kind), 4), (1, 16, 16))
 
 
 def test_qcfs_network_carries_bounds_and_levels():
