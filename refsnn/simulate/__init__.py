@@ -31,7 +31,7 @@ from refsnn.simulate.recording import Activity, Recorder
 SLICE_ROWS = 32
 """Images times steps that dense kernels take at a time: enough to fill their tiles, few enough for the caches."""
 
-__all__ = ["Activity", "Recorder", "Simulation", "simulate"]
+__all__ = ["Activity", "Recorder", "Simulation", "processors", "simulate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,7 +124,7 @@ def simulate(
             recorder=None if record is None else _Serialised(record),
         )
         slice_size = min(batch, max(1, SLICE_ROWS // marks[-1])) if dense else batch
-        totals = _merge(_run(run, images, slice_size, threads or _processors(), done))
+        totals = _merge(_run(run, images, slice_size, threads or processors(), done))
         seconds = time.perf_counter() - begin
         results.update({mark: (totals, index, seconds) for index, mark in enumerate(marks)})
     chosen = [results[each] for each in wanted]
@@ -218,7 +218,7 @@ class _Serialised:
             self.recorder.record(steps, image, population, activity)
 
 
-def _processors() -> int:
+def processors() -> int:
     """How many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
