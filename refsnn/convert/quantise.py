@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from refsnn.network import (
     Schedule,
     Spiking,
 )
+
+Integers: TypeAlias = NDArray[np.int8] | NDArray[np.int32]
 
 LARGEST_THRESHOLD = 1 << 14
 FREE_THRESHOLD = 1 << 10
@@ -81,7 +83,17 @@ def quantise(
     Raises:
         WidthError: a bias or an identity's weight does not fit int32.
     """
-    return _Quantiser(settings, steps, preprocessing).run(populations, theta)
+    quantiser = Quantiser(settings, steps, preprocessing)
+    for population in populations:
+        quantiser.add(population, theta.get(population.name))
+    return quantiser.result
+
+
+def term_rows(term: Term, population: RealPopulation) -> NDArray[np.int64]:
+    """The population's channel that each row of a term's weights feeds."""
+    if term.kind == "dense":
+        return np.repeat(np.arange(population.shape[0]), len(term.weights) // population.shape[0])
+    return np.arange(term.channel, term.channel + len(term.weights))
 
 
 def _integer_settings(settings: Settings, population: RealPopulation, threshold: NDArray[np.int64]) -> dict[str, Any]:
@@ -99,7 +111,16 @@ def _integer_settings(settings: Settings, population: RealPopulation, threshold:
     }
 
 
-class _Quantiser:
+class Quantiser:
+    """Makes the integer network population by population, in topological order.
+
+    Attributes:
+        result: what there is so far.
+        amplitude: ``(C,)`` a population: the real value of one event of each channel.
+        static: the input and what only pools it.
+        largest: M, the largest weight.
+    """
+
     def __init__(self, settings: Settings, steps: int, preprocessing: Preprocessing) -> None:
         self.settings = settings
         self.schedule: Schedule = settings.schedule
@@ -110,18 +131,18 @@ class _Quantiser:
         self.amplitude: dict[str, Array] = {}
         self.static: set[str] = set()
 
-    def run(self, populations: tuple[RealPopulation, ...], theta: dict[str, Array]) -> Quantised:
-        for population in populations:
-            match population.kind:
-                case "input":
-                    self._input(population)
-                case "max_pool":
-                    self._max_pool(population)
-                case "readout":
-                    self._readout(population)
-                case _:
-                    self._spiking(population, theta[population.name] / self.divisor)
-        return self.result
+    def add(self, population: RealPopulation, theta: Array | None = None) -> None:
+        """Quantise a population of any kind; a firing one needs its theta ``(C,)``."""
+        match population.kind:
+            case "input":
+                self._input(population)
+            case "max_pool":
+                self._max_pool(population)
+            case "readout":
+                self.readout(population, self.readout_scales(population))
+            case _:
+                assert theta is not None
+                self.spiking(population, self.scales(population, theta))
 
     def _input(self, population: RealPopulation) -> None:
         real = self.preprocessing.table(population.shape[0])
@@ -152,44 +173,63 @@ class _Quantiser:
             )
         )
 
-    def _spiking(self, population: RealPopulation, theta: Array) -> None:
-        scales = self._scales(population, theta)
+    def spiking(
+        self,
+        population: RealPopulation,
+        scales: Scales,
+        integers: list[Integers] | None = None,
+        initial_membrane: NDArray[np.int32] | None = None,
+    ) -> None:
+        """Add a firing population; weights and initial membrane are rounded here where they are not given."""
         self.result.scales[population.name] = scales
         self.amplitude[population.name] = scales.threshold * scales.unit
-        self._project(population, scales.unit, scales.shift)
+        self._project(population, scales, integers)
+        chosen = _integer_settings(self.settings, population, scales.threshold)
+        if initial_membrane is not None:
+            chosen["initial_membrane"] = initial_membrane
         self.result.populations.append(
             Spiking(
                 name=population.name,
                 shape=population.shape,
-                bias=self._bias(population, scales.unit),
+                bias=self.bias(population, scales),
                 unit=scales.unit,
                 schedule=self.schedule,
-                **_integer_settings(self.settings, population, scales.threshold),
+                **chosen,
             )
         )
 
-    def _readout(self, population: RealPopulation) -> None:
+    def readout_scales(self, population: RealPopulation) -> Scales:
+        """One unit for all channels of the readout; its threshold means nothing."""
         peak, from_input = self._peaks(population)
         largest = max(float(peak.max()), float(from_input.max()))
         if largest > 0:
             unit = largest / self.largest
         else:  # only identities, if anything: as fine as a free threshold
-            sizes = [np.abs(self._real(term, population)).max() for term in population.terms]
+            sizes = [np.abs(self.real(term)).max() for term in population.terms]
             unit = max([float(size) for size in sizes], default=0.0) / FREE_THRESHOLD or 1.0
-        units = np.full(population.shape[0], unit)
-        self._project(population, units, np.zeros(population.shape[0], np.int32))
+        channels = population.shape[0]
+        return Scales(
+            threshold=np.ones(channels, np.int64),
+            unit=np.full(channels, unit),
+            shift=np.zeros(channels, np.int32),
+            dwarfed=np.zeros(channels, bool),
+        )
+
+    def readout(self, population: RealPopulation, scales: Scales, integers: list[Integers] | None = None) -> None:
+        """Add the readout; weights are rounded here where they are not given."""
+        self._project(population, scales, integers)
         self.result.populations.append(
             Readout(
                 name=population.name,
                 shape=population.shape,
-                bias=self._bias(population, units),
-                unit=unit,
+                bias=self.bias(population, scales),
+                unit=float(scales.unit[0]),
                 activation=population.output,
                 schedule=self.schedule,
             )
         )
 
-    def _real(self, term: Term, population: RealPopulation) -> Array:
+    def real(self, term: Term) -> Array:
         """``W * a``: the weights times the real value of one event of their source channel."""
         amplitude = self.amplitude[term.source]
         if term.kind == "identity":
@@ -209,7 +249,7 @@ class _Quantiser:
         for term in population.terms:
             if term.kind == "identity":
                 continue
-            real = np.abs(self._real(term, population))
+            real = np.abs(self.real(term))
             where = peaks[int(term.source in self.static)]
             if term.kind == "dense":
                 np.maximum(where, real.max(axis=1).reshape(channels, -1).max(axis=1), out=where)
@@ -217,8 +257,18 @@ class _Quantiser:
                 where[term.channels] = np.maximum(where[term.channels], real.max(axis=(1, 2, 3)))
         return peaks[0], peaks[1]
 
-    def _scales(self, population: RealPopulation, theta: Array) -> Scales:
+    def scales(self, population: RealPopulation, theta: Array, shrink: Array | None = None) -> Scales:
+        """The scales of a firing population.
+
+        Args:
+            population: its terms.
+            theta: ``(C,)``: the real value of a full spike train.
+            shrink: ``(C,)``: a fraction of the peak that is enough; larger weights are then clipped.
+        """
+        theta = theta / self.divisor
         peak, from_input = self._peaks(population)
+        if shrink is not None:
+            peak, from_input = peak * shrink, from_input * shrink
         m, channels = self.largest, population.shape[0]
         threshold = np.full(channels, FREE_THRESHOLD, np.int64)
         shift = np.zeros(channels, np.int32)
@@ -253,31 +303,42 @@ class _Quantiser:
             return 1, peak / self.largest, True
         return whole, theta / whole, False
 
-    def _project(self, population: RealPopulation, unit: Array, shift: NDArray[np.int32]) -> None:
-        safe = np.where(unit > 0, unit, np.inf)  # a silent channel gets no weights
+    def scaled(self, population: RealPopulation, scales: Scales) -> list[Array]:
+        """The weights of every term in units of an integer weight, not yet rounded; 0 in silent channels."""
+        safe = np.where(scales.unit > 0, scales.unit, np.inf)
+        result = []
         for term in population.terms:
-            real = self._real(term, population)
-            static = term.source in self.static
-            weights: NDArray[np.int8] | NDArray[np.int32]
-            if term.kind == "identity":
-                weights = self._int32(real / safe[term.channels], f"the identity into '{population.operation}'")
-                term_shift = None
-            else:
-                if term.kind == "dense":
-                    rows = np.repeat(np.arange(population.shape[0]), len(real) // population.shape[0])
-                else:
-                    rows = np.arange(term.channel, term.channel + len(real))
-                factor = (2.0 ** shift[rows] if static else 1.0) / safe[rows]
-                scaled = np.rint(real * factor.reshape(-1, *(1,) * (real.ndim - 1)))
-                weights = np.clip(scaled, -self.largest, self.largest).astype(np.int8)
-                term_shift = shift[rows].copy() if static and shift[rows].any() else None
+            rows = term_rows(term, population)
+            factor = (2.0 ** scales.shift[rows] if self.has_shift(term) else 1.0) / safe[rows]
+            real = self.real(term)
+            result.append(real * factor.reshape(-1, *(1,) * (real.ndim - 1)))
+        return result
+
+    def has_shift(self, term: Term) -> bool:
+        """Whether the term's sums are shifted: those of conv and dense terms from the input are."""
+        return term.source in self.static and term.kind != "identity"
+
+    def rounded(self, population: RealPopulation, scales: Scales) -> list[Integers]:
+        """The integer weights of every term, each the nearest."""
+        return [
+            self._int32(values, f"the identity into '{population.operation}'")
+            if term.kind == "identity"
+            else np.clip(np.rint(values), -self.largest, self.largest).astype(np.int8)
+            for term, values in zip(population.terms, self.scaled(population, scales), strict=True)
+        ]
+
+    def _project(self, population: RealPopulation, scales: Scales, integers: list[Integers] | None) -> None:
+        if integers is None:
+            integers = self.rounded(population, scales)
+        for term, weights in zip(population.terms, integers, strict=True):
+            shift = scales.shift[term_rows(term, population)]
             self.result.projections.append(
                 Projection(
                     source=term.source,
                     target=population.name,
                     kind=term.kind,
                     weights=weights,
-                    shift=term_shift,
+                    shift=shift if self.has_shift(term) and shift.any() else None,
                     pool=term.pool,
                     stride=term.stride,
                     padding=term.padding,
@@ -287,8 +348,9 @@ class _Quantiser:
                 )
             )
 
-    def _bias(self, population: RealPopulation, unit: Array) -> NDArray[np.int32]:
-        safe = np.where(unit > 0, unit, np.inf).reshape(-1, *(1,) * (population.bias.ndim - 1))
+    def bias(self, population: RealPopulation, scales: Scales) -> NDArray[np.int32]:
+        """The integer bias, ``(C,)`` or ``(C, H, W)``."""
+        safe = np.where(scales.unit > 0, scales.unit, np.inf).reshape(-1, *(1,) * (population.bias.ndim - 1))
         return self._int32(population.bias / safe, f"the bias of '{population.operation}'")
 
     def _int32(self, values: Array, what: str) -> NDArray[np.int32]:
