@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refsnn.errors import InputError
+
 KINDS = ("relu", "relu6", "clip", "qcfs")
 
 BOUND = 4.0
@@ -54,12 +56,12 @@ class QCFS(nn.Module):
     def __init__(self, levels: int, bound: float = BOUND) -> None:
         super().__init__()
         if levels < 1:
-            raise ValueError(f"QCFS needs at least 1 level, not {levels}")
+            raise InputError(f"QCFS needs at least 1 level, not {levels}")
         self.levels = levels
         self.bound = nn.Parameter(torch.tensor(bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = _Quantise.apply(x, self.bound, self.levels)
+        result: Tensor = _Quantise.apply(x, self.bound, self.levels)  # type: ignore[no-untyped-call]
         return result
 
     def extra_repr(self) -> str:
@@ -94,4 +96,4 @@ def activation(kind: str, levels: int = 4) -> nn.Module:
         return Clip()
     if kind == "qcfs":
         return QCFS(levels)
-    raise ValueError(f"there is no activation '{kind}'; there are: {', '.join(KINDS)}")
+    raise InputError(f"there is no activation '{kind}'; there are: {', '.join(KINDS)}")

@@ -7,12 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import typer  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
-from typer.testing import CliRunner  # noqa: E402
 
-from refsnn.ann import graph, project  # noqa: E402
+from refsnn.ann import graph  # noqa: E402
 from refsnn.ann.forward import forward  # noqa: E402
 from refsnn.errors import InputError  # noqa: E402
 from tools import activations, export, networks  # noqa: E402
@@ -216,38 +214,3 @@ def test_a_trace_that_hides_state_is_noticed():
 
     with pytest.raises(InputError, match="differs from the module"):
         export.export(Moody(), IMAGE)
-
-
-def test_state_dict_on_the_command_line(tmp_path):
-    module = scrambled(networks.build("cnn", (1, 8, 8), 10, lambda: activations.activation("qcfs", 3), 4))
-    torch.save(module.state_dict(), tmp_path / "state.pt")
-    options = ["--network", "cnn", "--shape", "1,8,8", "--classes", "10", "--width", "4", "--levels", "3"]
-    files = ["--state-dict", str(tmp_path / "state.pt"), "--out", str(tmp_path / "weights.h5")]
-    result = _run([*options, *files, "--mean", "0.25"])
-    assert result.exit_code == 0, result.output
-    model = project.read(tmp_path / "weights.h5")
-    assert model.graph.preprocessing == graph.Preprocessing(scale=255.0, mean=(0.25,), std=(1.0,))
-    for found, expected in zip(model.graph, export.export(module, (1, 8, 8)), strict=True):
-        assert (found.name, found.inputs) == (expected.name, expected.inputs)
-        if isinstance(expected, graph.Conv | graph.Dense):
-            np.testing.assert_array_equal(found.weights, expected.weights)
-
-    wrong = _run([*options, *files, "--width", "5"])
-    assert wrong.exit_code == 2
-    assert "does not fit the network 'cnn'" in wrong.output
-
-
-def test_state_dict_that_would_run_code_is_refused(tmp_path):
-    class Bomb:
-        def __reduce__(self):
-            return print, ("boom",)
-
-    torch.save({"weight": Bomb()}, tmp_path / "bomb.pt")
-    with pytest.raises(InputError, match="print"):
-        export.load(tmp_path / "bomb.pt")
-
-
-def _run(arguments):
-    application = typer.Typer()
-    application.command()(export.main)
-    return CliRunner().invoke(application, arguments)

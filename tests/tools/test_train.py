@@ -1,8 +1,9 @@
-"""Training on digits: it learns, seeds repeat, and an interrupted training ends in the same weights."""
+"""The command that trains: weights, log, recipes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,12 @@ pytest.importorskip("sklearn")
 import typer  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
+from refsnn import files  # noqa: E402
 from refsnn.ann import project  # noqa: E402
 from refsnn.ann.forward import forward  # noqa: E402
-from refsnn.errors import InputError  # noqa: E402
 from tools import train  # noqa: E402
 
-SETTINGS = train.Settings(network="cnn", width=4, epochs=2, batch=64, shift=1, seed=3)
+RECIPES = sorted((Path(train.__file__).parent / "recipes").glob("*.toml"))
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +27,10 @@ def digits():
     return train.digits()
 
 
-def weights(network):
-    return {name: value.numpy() for name, value in network.state_dict().items()}
-
-
-def assert_same(first, second):
-    assert first.keys() == second.keys()
-    for name in first:
-        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+def run(arguments):
+    application = typer.Typer()
+    application.command()(train.main)
+    return CliRunner().invoke(application, arguments)
 
 
 def test_digits_are_bytes_and_split_once(digits):
@@ -42,13 +39,11 @@ def test_digits_are_bytes_and_split_once(digits):
     assert (digits.test.images.min(), digits.test.images.max()) == (0, 255)
 
 
-def test_command(tmp_path, digits):
+def test_weights_and_log(tmp_path, digits):
     out = tmp_path / "weights.h5"
     training = "--data digits --network cnn --width 8 --epochs 4 --batch 32 --mean 0.25 --std 0.5 --threads 1"
     stored = "--test-images 100 --calibration-images 20"
-    application = typer.Typer()
-    application.command()(train.main)
-    result = CliRunner().invoke(application, [*training.split(), *stored.split(), "--out", str(out)])
+    result = run([*training.split(), *stored.split(), "--out", str(out)])
     assert result.exit_code == 0, result.output
     model = project.read(out)
     np.testing.assert_array_equal(model.test.images, digits.test.images[:100])
@@ -59,68 +54,100 @@ def test_command(tmp_path, digits):
     assert accuracy > 0.8
     assert f"test accuracy {accuracy:.4f} on 1000 images" in result.output
 
-
-def test_seeds_repeat(digits):
-    first, again, other = (weights(train.train(replace(SETTINGS, seed=seed), digits)) for seed in (3, 3, 4))
-    assert_same(first, again)
-    assert any((first[name] != other[name]).any() for name in first)
-
-
-def test_resumed_training_ends_in_the_same_weights(tmp_path, digits):
-    class InterruptionError(Exception):
-        pass
-
-    def interrupt(line):
-        raise InterruptionError
-
-    checkpoint = tmp_path / "checkpoint.pt"
-    with pytest.raises(InterruptionError):
-        train.train(SETTINGS, digits, checkpoint=checkpoint, report=interrupt)
-    lines = []
-    resumed = train.train(SETTINGS, digits, checkpoint=checkpoint, resume=True, report=lines.append)
-    assert [line.partition(":")[0] for line in lines[1:]] == ["epoch 2/2"]
-    assert_same(weights(resumed), weights(train.train(SETTINGS, digits)))
-
-    with pytest.raises(InputError, match="resume with the same options"):
-        train.train(replace(SETTINGS, rate=0.2), digits, checkpoint=checkpoint, resume=True)
+    log = json.loads(out.with_suffix(".json").read_text())
+    assert log["settings"]["network"] == "cnn"
+    assert log["settings"]["mean"] == [0.25]
+    assert [epoch["epoch"] for epoch in log["epochs"]] == [1, 2, 3, 4]
+    assert log["epochs"][-1]["test_accuracy"] == pytest.approx(accuracy)
+    assert log["weights"]["sha256"] == files.sha256(out)
+    assert log["data"]["train"]["images"] == 797
+    assert log["made_with"]["threads"] == 1
 
 
-@pytest.mark.parametrize("activation", ["relu", "clip"])
-def test_other_activations_and_bf16(digits, activation):
-    settings = replace(SETTINGS, activation=activation, epochs=4, width=8, batch=32, bf16=True, smoothing=0.1)
-    network = train.train(settings, digits)
-    assert train.evaluate(network, digits.test, settings) > 0.8
+def test_log_of_a_resumed_training_is_whole(tmp_path):
+    """The second call finds a training that stopped after its log's first lines: it goes on."""
+    out, checkpoint = tmp_path / "weights.h5", tmp_path / "checkpoint.pt"
+    options = ["--data", "digits", "--network", "cnn", "--width", "4", "--threads", "1", "--resume", "--epochs"]
+    files_of_it = ["--out", str(out), "--checkpoint", str(checkpoint)]
+
+    whole = run([*options, "2", "--out", str(tmp_path / "whole.h5")])
+    assert whole.exit_code == 0, whole.output
+    stop = train.train
+
+    def interrupted(*arguments, report, **more):
+        def stopping(epochs):
+            report(epochs)
+            raise KeyboardInterrupt
+
+        return stop(*arguments, report=stopping, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "train", interrupted)
+        assert run([*options, "2", *files_of_it]).exit_code == 130
+    assert not out.exists()
+    assert len(json.loads(out.with_suffix(".json").read_text())["epochs"]) == 1
+
+    resumed = run([*options, "2", *files_of_it])
+    assert resumed.exit_code == 0, resumed.output
+    assert out.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    logs = [json.loads(path.with_suffix(".json").read_text()) for path in (out, tmp_path / "whole.h5")]
+    for log in logs:
+        log["weights"].pop("file")
+        for epoch in log["epochs"]:
+            epoch.pop("seconds")
+    assert logs[0] == logs[1]
 
 
-def test_augmentation_keeps_its_promises():
-    torch.manual_seed(0)
-    images = torch.randint(1, 256, (64, 3, 9, 7), dtype=torch.uint8)
-    settings = replace(SETTINGS, shift=0)
-    assert torch.equal(train.augment(images, settings), images)
-
-    flipped = train.augment(images, replace(settings, flip=True))
-    kept = (flipped == images).all(dim=(1, 2, 3))
-    assert 16 < kept.sum() < 48
-    assert torch.equal(flipped[~kept], images[~kept].flip(3))
-
-    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
-    moved = train.augment(images, replace(settings, shift=2))
-    offsets = [(y, x) for y in range(5) for x in range(5)]
-    fits = [[torch.equal(moved[n], padded[n, :, y : y + 9, x : x + 7]) for y, x in offsets] for n in range(64)]
-    assert all(sum(each) == 1 for each in fits)
-    assert len({each.index(True) for each in fits}) > 12
-
-    blanked = train.augment(images, replace(settings, cutout=3)) == 0
-    sides = blanked.any(dim=1)
-    assert (sides == blanked.all(dim=1)).all()
-    assert sides.sum(dim=(1, 2)).max() == 9
-    assert sides.any(dim=2).sum(dim=1).max() == 3
+def test_recipe_and_what_replaces_it(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('network = "cnn"\nwidth = 4\nepochs = 1\nflip = true\nrate = 0.05\nmean = "0.25"\n')
+    out = tmp_path / "weights.h5"
+    arguments = ["--recipe", str(recipe), "--data", "digits", "--out", str(out), "--threads", "1"]
+    result = run([*arguments, "--rate", "0.02", "--no-flip"])
+    assert result.exit_code == 0, result.output
+    log = json.loads(out.with_suffix(".json").read_text())
+    assert log["recipe"] == "recipe.toml"
+    settings = log["settings"]
+    assert (settings["network"], settings["width"], settings["epochs"], settings["mean"]) == ("cnn", 4, 1, [0.25])
+    assert (settings["rate"], settings["flip"]) == (0.02, False)
+    assert settings["batch"] == 128
 
 
-def test_divergence_and_missing_split_are_errors(digits):
-    with pytest.raises(InputError, match="smaller --rate"):
-        train.train(replace(SETTINGS, rate=1e18), digits)
-    with pytest.raises(InputError, match="no training split"):
-        train.train(SETTINGS, replace(digits, train=None))
-    with pytest.raises(InputError, match="there is no network 'vgg'"):
-        train.train(replace(SETTINGS, network="vgg"), digits)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", "'epoch' is no option of a training; there are: activation, "),
+        ("epochs 3", "is no recipe that can be read"),
+        ("epochs = 0", "epochs"),
+        ('network = "vgg"', "there is no network 'vgg'"),
+    ],
+)
+def test_bad_recipes(tmp_path, text, message):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text)
+    result = run(["--data", "digits", "--out", str(tmp_path / "weights.h5"), "--recipe", str(recipe), "--threads", "1"])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not (tmp_path / "weights.h5").exists()
+
+
+def test_missing_recipe(tmp_path):
+    result = run(["--data", "digits", "--out", str(tmp_path / "weights.h5"), "--recipe", str(tmp_path / "none.toml")])
+    assert result.exit_code == 2
+    assert "is no recipe that can be read" in result.output
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_runs(tmp_path, recipe):
+    """An epoch of each at a tiny width: that its options fit together."""
+    out = tmp_path / "weights.h5"
+    smaller = ["--width", "4", "--epochs", "1", "--batch", "400", "--class-names", "", "--threads", "1"]
+    result = run(["--data", "digits", "--recipe", str(recipe), *smaller, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    log = json.loads(out.with_suffix(".json").read_text())
+    assert log["recipe"] == recipe.name
+    assert log["settings"]["network"].replace("_", "-") in recipe.stem.replace("_", "-")
+
+
+def test_there_is_a_recipe_of_each_kind():
+    assert len(RECIPES) == 7

@@ -12,6 +12,7 @@ from functools import partial
 
 from torch import nn
 
+from refsnn.errors import InputError
 from tools.networks.common import Activation, Shape
 from tools.networks.mobilenet import MobileNetV2
 from tools.networks.resnet import ResNet
@@ -44,13 +45,13 @@ def build(
         width, **options: None: the network's own default.
 
     Raises:
-        ValueError: there is no such network, it has no such option, or the option no such value.
+        InputError: there is no such network, it has no such option, or the option no such value.
     """
     if name not in NETWORKS:
-        raise ValueError(f"there is no network '{name}' in the zoo; there are: {', '.join(NETWORKS)}")
+        raise InputError(f"there is no network '{name}' in the zoo; there are: {', '.join(NETWORKS)}")
     maker = NETWORKS[name]
     given = {key: value for key, value in {"width": width, **options}.items() if value is not None}
     for key in given:
         if key not in inspect.signature(maker).parameters:
-            raise ValueError(f"the network '{name}' has no {key} to choose")
+            raise InputError(f"the network '{name}' has no {key} to choose")
     return maker(shape, classes, activation, **given)

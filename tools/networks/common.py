@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from torch import nn
 
+from refsnn.errors import InputError
+
 Shape: TypeAlias = tuple[int, int, int]
 """``(C, H, W)`` of an image."""
 Activation: TypeAlias = Callable[[], nn.Module]
@@ -24,6 +26,6 @@ def make_pool(kind: str, kernel: int, stride: int, padding: int = 0) -> nn.Modul
 
 
 def check(option: str, value: str, values: tuple[str, ...]) -> None:
-    """Raise ValueError unless the value of an option is one of ``values``."""
+    """Raise InputError unless the value of an option is one of ``values``."""
     if value not in values:
-        raise ValueError(f"the {option} '{value}' is none of: {', '.join(values)}")
+        raise InputError(f"the {option} '{value}' is none of: {', '.join(values)}")
