@@ -25,6 +25,10 @@ class WidthError(InputError):
         super().__init__(message)
         self.bits = bits
 
+    def __reduce__(self) -> tuple[type[WidthError], tuple[str, int]]:
+        """Errors travel between processes."""
+        return type(self), (str(self), self.bits)
+
 
 class MissingExtraError(InputError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from refsnn import __version__, files
 from refsnn.analysis import energy, outputs, scaling
 from refsnn.analysis.diagnosis import Diagnosis, diagnose
+from refsnn.analysis.latency import latency
 from refsnn.analysis.operations import multiply_adds
 from refsnn.ann import Model
 from refsnn.ann.forward import forward_images
@@ -547,6 +548,7 @@ def _run(
         saturations=sum(layer.saturations for layer in layers),
         drain_steps=drain,
         membrane_bits=network.membrane_bits,
+        latency=latency(network, steps, drain),
         energy_uj=energy.spiking(
             total_operations,
             input_operations,

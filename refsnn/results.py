@@ -64,6 +64,19 @@ class Energy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Time-steps, by the model of ``refsnn.analysis.latency``.
+
+    Attributes:
+        alone: from an image's first step to its answer.
+        pipelined: from one answer to the next, where layers work on different images.
+    """
+
+    alone: int
+    pipelined: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One method at one number of time-steps.
 
@@ -83,6 +96,7 @@ class Run:
         saturations: clamped neuron-steps, in total over all images.
         drain_steps: steps after the T, the most that an image needed.
         membrane_bits: width of the membranes.
+        latency: of an answer, in time-steps.
         seconds, images_per_second: measured. Runs that share one simulation share its time.
     """
 
@@ -100,6 +114,7 @@ class Run:
     saturations: int
     drain_steps: int
     membrane_bits: int
+    latency: Latency
     energy_uj: Energy
     layers: tuple[Layer, ...]
     seconds: float
