@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+from refsnn.errors import InputError, require
+
+require("torch", "train")
+
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +20,8 @@ from torch import Tensor, nn
 
 from refsnn.ann import project
 from refsnn.ann.graph import Preprocessing
-from refsnn.errors import InputError
 from refsnn.terminal import notice, run_command, user_errors
-from tools import activations, networks, options
+from tools import activations, networks, numbers, options
 from tools.export import export
 from tools.layouts import LAYOUTS, LEAVES, Table
 
@@ -187,7 +190,7 @@ def main(
     std: options.Std = "1",
 ) -> None:
     with user_errors():
-        channels, height, columns = options.numbers("shape", shape, int, 3)
+        channels, height, columns = numbers.read("shape", shape, int, 3)
         content = read(file)
         module = networks.build(
             network,
@@ -201,7 +204,7 @@ def main(
             bottleneck=bottleneck,
         )
         used = fit(module, content, file, layout)
-        preprocessing = Preprocessing(scale=scale, mean=options.numbers("mean", mean), std=options.numbers("std", std))
+        preprocessing = Preprocessing(scale=scale, mean=numbers.read("mean", mean), std=numbers.read("std", std))
         graph = export(module, (channels, height, columns), preprocessing)
         project.write(out, graph, writer=f"refsnn tools.checkpoints, PyTorch {torch.__version__}")
         notice(f"{file} has the layout '{used}'")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from refsnn.errors import InputError
 from tools import activations, networks
 from tools.networks.common import POOLS, STEMS
 from tools.networks.mobilenet import BOTTLENECKS
@@ -22,18 +21,3 @@ Levels = Annotated[int, typer.Option(help="Levels of qcfs: L = T converts withou
 Scale = Annotated[float, typer.Option(help="Divisor of the pixel bytes.")]
 Mean = Annotated[str, typer.Option(help="Subtracted after scaling, one or one a channel. 0 keeps inputs unsigned.")]
 Std = Annotated[str, typer.Option(help="Divisor after that, one or one a channel.")]
-
-
-def numbers(option: str, value: str, kind: type[Any] = float, count: int | None = None) -> tuple[Any, ...]:
-    """Numbers separated by commas, as an option gives them.
-
-    Raises:
-        InputError: something else, or another ``count`` of them.
-    """
-    try:
-        result = tuple(kind(part) for part in value.split(","))
-    except ValueError as error:
-        raise InputError(f"--{option} {value}: numbers separated by commas were expected") from error
-    if count is not None and len(result) != count:
-        raise InputError(f"--{option} {value}: {count} numbers separated by commas were expected")
-    return result

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+from refsnn.errors import require
+
+require("torch", "train")
+
 import hashlib
 import json
 import os
@@ -20,9 +24,8 @@ from refsnn import files
 from refsnn.ann import project
 from refsnn.data import Dataset
 from refsnn.data.readers import Splits, read
-from refsnn.errors import require
 from refsnn.terminal import run_command, user_errors
-from tools import export, options, recipes
+from tools import export, numbers, options, recipes
 from tools.training import Epoch, Settings, evaluate, train
 
 
@@ -92,7 +95,7 @@ def main(
     torch.set_num_threads(threads or os.cpu_count() or 1)
     with user_errors():
         given = {field.name: context.params[field.name] for field in fields(Settings)}
-        given |= {"mean": options.numbers("mean", mean), "std": options.numbers("std", std)}
+        given |= {"mean": numbers.read("mean", mean), "std": numbers.read("std", std)}
         settings = Settings(**given)
         splits = digits() if data == "digits" else read(data)
         if class_names:
