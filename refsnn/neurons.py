@@ -1,25 +1,24 @@
 """The neuron's mathematics: one scalar function each, written once.
 
-Every kernel inlines these functions; their ``py_func`` on Python's unbounded integers is the overflow oracle of the
-tests. All arguments and results are integers. The contract is ``docs/numerics.md``.
+Compiled kernels inline these functions (``refsnn.kernels.neurons``), others apply them to whole arrays
+(``refsnn.kernels.arrays``: so they do not branch on a neuron), and on Python's unbounded integers they are the overflow
+oracle of the tests. All arguments and results are integers. The contract is ``docs/numerics.md``.
 """
 
 from __future__ import annotations
 
-import numba
+from typing import Any
 
 NEVER = 2**31 - 1
 """As ``low``: no negative spikes. As ``high``: no cap."""
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def clamp(value, low, high):  # type: ignore[no-untyped-def]
-    """``value`` limited to ``[low, high]``."""
+def clamp(value: Any, low: Any, high: Any) -> Any:
+    """``value`` limited to ``[low, high]``. Of an array this is ``numpy.clip``."""
     return min(max(value, low), high)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def fire(u, n, threshold, negative_threshold, low, high):  # type: ignore[no-untyped-def]
+def fire(u: Any, n: Any, threshold: Any, negative_threshold: Any, low: Any, high: Any) -> Any:
     """The spike of one neuron in one time-step: +1, -1 or 0.
 
     Algorithm:
@@ -37,15 +36,12 @@ def fire(u, n, threshold, negative_threshold, low, high):  # type: ignore[no-unt
     ``low = -T``, ``high = T`` (numerics.md, section 3). QCFS (Bu et al., ICLR 2022) and OPI (Bu et al., AAAI 2022) use
     ``if``; the gated dual threshold is that of Fast-SNN and, as far as its text could be checked, of ECL.
     """
-    if u >= threshold and n < high:
-        return 1
-    if u < -negative_threshold and n > low:
-        return -1
-    return 0
+    positive = (u >= threshold) & (n < high)
+    negative = (u < -negative_threshold) & (n > low)
+    return positive * 1 - negative * 1
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def send(v, weighted_threshold, threshold, signed):  # type: ignore[no-untyped-def]
+def send(v: Any, weighted_threshold: Any, threshold: Any, signed: bool) -> Any:
     """The digit a temporally separated neuron sends in one step of its own window: +1, -1 or 0.
 
     Algorithm:
@@ -62,8 +58,8 @@ def send(v, weighted_threshold, threshold, signed):  # type: ignore[no-untyped-d
     Source: SpikeConverter (Liu et al., AAAI 2022), its weighted spikes; stated with the undoubled membrane
     (numerics.md, section 5).
     """
-    if v >= 0:
-        return 1 if v >= weighted_threshold else 0
-    if signed and threshold - 1 - v >= weighted_threshold:
-        return -1
-    return 0
+    positive = v >= weighted_threshold
+    if not signed:
+        return positive * 1
+    negative = (v < 0) & (threshold - 1 - v >= weighted_threshold)
+    return positive * 1 - negative * 1

@@ -121,7 +121,7 @@ Kernels = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="amx, vnni, avx2, portable or auto; all give the same integers.",
+        help="amx, vnni, avx2, portable, blas or auto; all give the same integers.",
         rich_help_panel=RUNNING,
     ),
 ]

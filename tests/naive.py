@@ -2,7 +2,7 @@
 
 Nothing here knows the kernels. Every projection becomes an explicit matrix, one entry a synapse, on neurons flattened
 channels first; every sum is an int64; every neuron is a plain Python loop over the scalar functions of the contract on
-Python's unbounded integers (``py_func``: no jit).
+Python's unbounded integers.
 """
 
 from __future__ import annotations
@@ -234,12 +234,12 @@ class Twin:
         saturated = 0
         for i, total in enumerate(closed):
             exact = total + int(initial[i])
-            v = clamp.py_func(exact, self.low, self.high)
+            v = clamp(exact, self.low, self.high)
             saturated += v != exact
             for t in range(steps):
                 weighted = int(threshold[i]) * base ** (steps - 1 - t)
                 before[t, i] = v
-                digit = send.py_func(v, weighted, int(threshold[i]), population.neuron == "signed")
+                digit = send(v, weighted, int(threshold[i]), population.neuron == "signed")
                 v -= digit * weighted
                 train[t, i] = digit
         self._keep(population, train, before, currents, saturated, result)
@@ -257,9 +257,9 @@ class Twin:
             row, us = [], []
             for i in range(len(v)):
                 exact = v[i] + int(current[i])
-                u = clamp.py_func(exact, self.low, self.high)
+                u = clamp(exact, self.low, self.high)
                 saturated += u != exact
-                s = fire.py_func(u, n[i], int(threshold[i]), int(negative[i]), low, high)
+                s = fire(u, n[i], int(threshold[i]), int(negative[i]), low, high)
                 v[i] = u - s * int(threshold[i])
                 n[i] += s
                 row.append(s)

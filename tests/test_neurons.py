@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refsnn.kernels import neurons as compiled
 from refsnn.neurons import NEVER, clamp, fire, send
 
 thresholds = st.integers(1, 1 << 14)
@@ -25,7 +26,7 @@ def run(currents, threshold, low, high, negative=0):
     v, n, spikes = threshold >> 1, 0, []
     for current in currents:
         u = v + current
-        s = fire.py_func(u, n, threshold, negative, low, high)
+        s = fire(u, n, threshold, negative, low, high)
         v, n = u - s * threshold, n + s
         spikes.append(s)
     return spikes, v
@@ -36,7 +37,7 @@ def sent(v, threshold, base, steps, signed):
     result = []
     for step in range(steps):
         weighted = threshold * base ** (steps - 1 - step)
-        digit = send.py_func(v, weighted, threshold, signed)
+        digit = send(v, weighted, threshold, signed)
         v -= digit * weighted
         result.append(digit)
     return result
@@ -155,12 +156,14 @@ def test_compiled_neurons_equal_unbounded_integers(v, n, neuron):
     threshold, negative, (low, high) = neuron
     for bits in (8, 16, 32):
         limits = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-        u = clamp.py_func(v, *limits)
-        assert clamp(np.int64(v), *limits) == u
-        expected = fire.py_func(u, n, threshold, negative, low, high)
+        u = clamp(v, *limits)
+        assert compiled.clamp(np.int64(v), *limits) == u
+        expected = fire(u, n, threshold, negative, low, high)
         narrow = [np.int32(value) for value in (u, n, threshold, negative, low, high)]
-        assert fire(*narrow) == expected
-        assert fire(u, n, threshold, negative, low, high) == expected
+        assert compiled.fire(*narrow) == expected
+        assert compiled.fire(u, n, threshold, negative, low, high) == expected
+        assert fire(*(np.array([value]) for value in narrow[:2]), threshold, negative, low, high) == [expected]
         for step in range(13):
-            digit = send.py_func(u, threshold << step, threshold, True)
-            assert send(np.int64(u), np.int64(threshold << step), np.int64(threshold), True) == digit
+            digit = send(u, threshold << step, threshold, True)
+            assert compiled.send(np.int64(u), np.int64(threshold << step), np.int64(threshold), True) == digit
+            assert send(np.array([u], np.int64), threshold << step, threshold, True) == [digit]

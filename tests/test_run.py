@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -459,6 +460,19 @@ def test_importing_the_package_is_quick():
         "sys.exit(any(name in sys.modules for name in ('numba', 'matplotlib', 'jinja2', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_a_small_network_runs_without_numba(room):
+    """Loading it takes longer than the run, and compiling with it longer still."""
+    script = (
+        "import sys\nfrom refsnn.run import main\n"
+        f"sys.argv = ['refsnn', {str(room / 'learned.h5')!r}]\n"
+        "try:\n    main()\nfinally:\n    assert 'numpy' in sys.modules and 'numba' not in sys.modules\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "REFSNN_KERNELS"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "spikeconverter-rate" in done.stdout
 
 
 def test_a_kill_while_writing_leaves_the_old_results(room, tmp_path):

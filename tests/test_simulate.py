@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from refsnn import kernels
 from refsnn.errors import InputError
 from refsnn.network import (
     CAP_STEPS,
@@ -28,6 +29,14 @@ from tests.naive import Twin, cells, quantised_ann
 from tests.networks import BINARY, RATE, SEPARATED, networks
 
 wide = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+@pytest.fixture(autouse=True, scope="module", params=("compiled", "blas"))
+def _kernel_set(request):
+    """Everything here with the fastest compiled kernels, and with those that need no compiling."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REFSNN_KERNELS", "blas" if request.param == "blas" else kernels.available()[0])
+        yield
 
 
 def images_for(network, number, seed=0):
@@ -360,6 +369,14 @@ def test_the_environment_chooses_kernels(monkeypatch):
     with pytest.raises(InputError, match="'abacus' is unknown"):
         simulate(network, images_for(network, 1), 1)
     simulate(network, images_for(network, 1), 1, kernels="portable")
+
+
+def test_small_networks_need_no_compiling(monkeypatch):
+    monkeypatch.delenv("REFSNN_KERNELS")
+    network = small()
+    assert kernels.select("auto", network).__name__ == "refsnn.kernels.blas"
+    monkeypatch.setattr(kernels, "SMALL", 1)
+    assert kernels.select("auto", network) is kernels.select(kernels.available()[0])
 
 
 def test_sums_that_do_not_fit_are_refused_with_the_bits_they_need():

@@ -1,32 +1,38 @@
 """The simulator's arithmetic made fast: one file a kernel set, chosen at run time. All sets give the same integers.
 
-A kernel set is a module here with ``available()``, ``connect()`` and ``dense`` (see ``KernelSet``): the synapses are
-where the time goes and where instruction sets differ. ``portable`` gathers what spikes, and ``avx2`` is the same for
-processors with no more than that; ``vnni`` and ``amx`` sum densely where ``plan`` finds that they can, and gather
-elsewhere. What every set shares is in ``rows`` and ``populations``. A kernel sees weights, events and currents, never
-the name of a method.
+A kernel set is a module here with what ``KernelSet`` says: the synapses are where the time goes and where instruction
+sets differ. ``portable`` gathers what spikes, and ``avx2`` is the same for processors with no more than that; ``vnni``
+and ``amx`` sum densely where ``plan`` finds that they can, and gather elsewhere. What these share is in ``rows`` and
+``populations``. ``blas`` is NumPy alone, for networks that are run sooner than compiled. A kernel sees weights, events
+and currents, never the name of a method.
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 import os
-from typing import Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refsnn.errors import InputError
 from refsnn.geometry import Shape
-from refsnn.kernels.dense import Kernels
 from refsnn.kernels.maps import Memory
-from refsnn.network import Projection
+from refsnn.network import Network, Projection
+
+if TYPE_CHECKING:
+    from refsnn.kernels.dense import Kernels
 
 ENVIRONMENT = "REFSNN_KERNELS"
 """Environment variable that names the kernel set where the caller asks for ``auto``."""
 
-SETS = ("amx", "vnni", "portable", "avx2")
+SETS = ("amx", "vnni", "portable", "avx2", "blas")
 """The kernel sets, the fastest first: each is the module of this package with that name."""
+
+SMALL = 1_000_000
+"""Synapses, each counted once for every pixel that it serves, below which ``auto`` is ``blas``."""
 
 SLACK = 512
 """Entries behind an array of currents that a kernel may add 0 to."""
@@ -72,11 +78,23 @@ class Synapses(Protocol):
         """
 
 
+class Populations(Protocol):
+    """What neurons and max-pools make of currents and events: see ``refsnn.kernels.populations``."""
+
+    integrate_and_fire: Any
+    accumulate_and_send: Any
+    count_events: Any
+    window_maximum: Any
+
+
 class KernelSet(Protocol):
     """What a module of this package offers."""
 
     dense: Kernels | None
-    """Kernels for the populations of ``dense.plan``; None: there are none."""
+    """Kernels for the populations of ``plan``; None: there are none."""
+
+    populations: Populations
+    """For the populations that ``plan`` leaves out."""
 
     def available(self) -> bool:
         """Whether this machine can run it."""
@@ -90,13 +108,19 @@ def available() -> tuple[str, ...]:
     return tuple(name for name in SETS if _module(name).available())
 
 
-def select(name: str = "auto") -> KernelSet:
-    """The kernel set of that name; ``auto`` is the one that ``REFSNN_KERNELS`` names, else the fastest available.
+def select(name: str = "auto", network: Network | None = None) -> KernelSet:
+    """The kernel set of that name.
+
+    ``auto`` is the one that ``REFSNN_KERNELS`` names; else ``blas`` for a small network, else the fastest available.
 
     Raises:
         InputError: there is no such set, or this machine cannot run it.
     """
     wanted = os.environ.get(ENVIRONMENT, "auto") if name == "auto" else name
+    if wanted == "auto" and network is not None and _synapses(network) < SMALL:
+        wanted = "blas"
+    if wanted == "blas":
+        return _module(wanted)  # asking for the others would load Numba
     found = available()
     if wanted == "auto":
         return _module(found[0])
@@ -104,6 +128,15 @@ def select(name: str = "auto") -> KernelSet:
         reason = "cannot run on this machine" if wanted in SETS else "is unknown"
         raise InputError(f"the kernel set '{wanted}' {reason}; available here: {', '.join(found)}, or auto")
     return _module(wanted)
+
+
+def _synapses(network: Network) -> int:
+    """All synapses, each counted once for every pixel that it serves."""
+    total = 0
+    for projection in network.projections:
+        output = projection.output(network[projection.source].shape, network[projection.target].shape)
+        total += projection.weights.size * (1 if projection.kind == "dense" else math.prod(output[1:]))
+    return total
 
 
 def _module(name: str) -> KernelSet:

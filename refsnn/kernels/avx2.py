@@ -7,9 +7,11 @@ from functools import cache
 from llvmlite import binding
 
 from refsnn.geometry import Shape
-from refsnn.kernels import portable
+from refsnn.kernels import populations, portable
 from refsnn.kernels.vectors import AVX2, only_avx2
 from refsnn.network import Projection
+
+__all__ = ["available", "connect", "dense", "populations"]
 
 dense = None
 """What spikes is gathered; dense sums would be slower."""

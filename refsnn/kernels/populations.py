@@ -8,8 +8,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from refsnn.kernels.neurons import clamp, fire, send
 from refsnn.kernels.vectors import WORD, nonzero_mask, population_count, prefer_wide_vectors
-from refsnn.neurons import clamp, fire, send
 
 
 @numba.njit(cache=True, nogil=True)

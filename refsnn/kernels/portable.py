@@ -22,7 +22,7 @@ from llvmlite import binding
 from numpy.typing import NDArray
 
 from refsnn.geometry import Shape
-from refsnn.kernels import Events, Workspace
+from refsnn.kernels import Events, Workspace, populations
 from refsnn.kernels.vectors import (
     COPIED,
     LANES,
@@ -54,6 +54,8 @@ UNPACKED = 4
 SHORTEST_CHUNK = 8
 """With fewer events between two flushes, accumulating in int32 from the start is faster."""
 
+
+__all__ = ["available", "connect", "dense", "populations"]
 
 dense = None
 """What spikes is gathered; dense sums would be slower."""

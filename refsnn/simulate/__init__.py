@@ -13,20 +13,26 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
-from refsnn.kernels import Workspace
+from refsnn.geometry import Padding
+from refsnn.kernels import KernelSet, Workspace
 from refsnn.kernels.maps import Memory
-from refsnn.kernels.plan import halos, plan
 from refsnn.kernels.remembered import remember
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
 from refsnn.simulate.layers import Run, Totals
 from refsnn.simulate.links import connect, input_operations, largest_currents
 from refsnn.simulate.recording import Activity, Recorder
+
+if TYPE_CHECKING:
+    from refsnn.kernels.plan import Dense, Feed
 
 SLICE_ROWS = 32
 """Images times steps that dense kernels take at a time: enough to fill their tiles, few enough for the caches."""
@@ -103,7 +109,7 @@ def simulate(
         if drain < UNTIL_QUIET:
             raise InputError(f"drain is {drain}; a number of steps, or {UNTIL_QUIET} for until quiet, was expected")
         network = dataclasses.replace(network, drain=drain)
-    kernel_set = kernel_sets.select(kernels)
+    kernel_set = kernel_sets.select(kernels, network)
     links = remember(network, ("links", kernel_set), lambda: connect(network, kernel_set))
     shared = network.drain == 0 and not any(p.schedule.separated for p in network.populations)
     groups = [tuple(sorted(set(wanted)))] if shared else [(each,) for each in sorted(set(wanted))]
@@ -112,12 +118,13 @@ def simulate(
     for marks in groups:
         begin = time.perf_counter()
         largest = largest_currents(network, links, marks[-1])
-        dense = plan(network, kernel_set.dense, largest, marks[-1]) if kernel_set.dense else {}
+        dense, halos = _plan(network, kernel_set, largest, marks[-1])
         run = Run(
             network=network,
             links=links,
+            kernels=kernel_set.populations,
             dense=dense,
-            halos=halos(dense),
+            halos=halos,
             largest=largest,
             steps=marks[-1],
             marks=marks,
@@ -149,6 +156,18 @@ def simulate(
     )
 
 
+def _plan(
+    network: Network, kernels: KernelSet, largest: dict[str, int], steps: int
+) -> tuple[dict[str, Dense], dict[Feed, Padding]]:
+    """The populations that go densely, and the halos that they need."""
+    if kernels.dense is None:
+        return {}, {}
+    from refsnn.kernels.plan import halos, plan
+
+    found = plan(network, kernels.dense, largest, steps)
+    return found, halos(found)
+
+
 def _run(run: Run, images: NDArray[np.uint8], batch: int, threads: int, done: _Done) -> list[Totals]:
     """Run every slice, in threads of their own; where there are fewer, several threads share a slice."""
     workspaces = threading.local()
@@ -165,14 +184,25 @@ def _run(run: Run, images: NDArray[np.uint8], batch: int, threads: int, done: _D
         return totals
 
     if threads == 1:
-        return [work(first, None) for first in starts]
-    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(threads) as helpers:
+        with _blas().limit(limits=1, user_api="blas"):
+            return [work(first, None) for first in starts]
+    with (
+        _blas().limit(limits=1, user_api="blas"),
+        ThreadPoolExecutor(workers) as pool,
+        ThreadPoolExecutor(threads) as helpers,
+    ):
         futures = [pool.submit(work, first, helpers if shared > 1 else None) for first in starts]
         try:
             return [future.result() for future in futures]
         finally:
             for future in futures:
                 future.cancel()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Of the threads of BLAS: finding its library takes longer than a small slice."""
+    return ThreadpoolController()
 
 
 def _merge(parts: list[Totals]) -> Totals:

@@ -10,19 +10,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refsnn.errors import InputError
 from refsnn.geometry import NO_PADDING, Padding, Shape
-from refsnn.kernels import Workspace
+from refsnn.kernels import Populations, Workspace
 from refsnn.kernels.maps import Layout, Maps
-from refsnn.kernels.plan import LARGEST, OFFSET, Dense, Feed
-from refsnn.kernels.pools import LONGEST, sum_pool
-from refsnn.kernels.pools import max_pool as dense_max_pool
-from refsnn.kernels.populations import accumulate_and_send, integrate_and_fire
 from refsnn.network import UNTIL_QUIET, Input, MaxPool, Network, Population, Projection, Readout, Spiking
 from refsnn.simulate.links import LONGEST_DRAIN, Link, Links
 from refsnn.simulate.recording import (
@@ -43,6 +39,9 @@ from refsnn.simulate.signals import (
     max_pool,
     spatial,
 )
+
+if TYPE_CHECKING:
+    from refsnn.kernels.plan import Dense, Feed
 
 CHUNK_BYTES = 1 << 20
 """Currents worked on at a time: they stay in the second-level cache between the synapses and the neurons."""
@@ -75,6 +74,7 @@ class Run:
 
     Attributes:
         links: of ``links.connect``.
+        kernels: of the kernel set.
         largest: of ``links.largest_currents`` for these steps.
         steps: T.
         marks: the numbers of steps to report on: several only in rate schedules without drain.
@@ -85,6 +85,7 @@ class Run:
 
     network: Network
     links: Links
+    kernels: Populations
     dense: dict[str, Dense]
     halos: dict[Feed, Padding]
     largest: dict[str, int]
@@ -167,16 +168,24 @@ class _Slice:
 
     def _max_pool(self, population: MaxPool) -> None:
         source = self._signals[population.source]
-        if source.static or source.maps is None or source.maps.offset or self._wanted or source.length > LONGEST:
-            self._signals[population.name] = max_pool(population, source)
-            return
-        halo = self._run.halos.get((population.name, None), NO_PADDING)
-        layout = Layout(population.shape, source.maps.layout.rows, halo)
-        maps = self._memory.take(layout, len(self._images))
-        spikes = dense_max_pool(source.maps, maps, population, source.base)
-        self._signals[population.name] = dataclasses.replace(source, plain=None, maps=maps, spikes=spikes)
+        if not source.static and source.maps is not None and not source.maps.offset and not self._wanted:
+            from refsnn.kernels import pools  # what the dense kernels need is loaded with them
+
+            if source.length <= pools.LONGEST:
+                self._signals[population.name] = self._dense_max_pool(population, source, source.maps)
+                return
+        self._signals[population.name] = max_pool(self._run.kernels, population, source)
 
     # Dense kernels
+
+    def _dense_max_pool(self, population: MaxPool, source: Signal, held: Maps) -> Signal:
+        from refsnn.kernels import pools
+
+        halo = self._run.halos.get((population.name, None), NO_PADDING)
+        layout = Layout(population.shape, held.layout.rows, halo)
+        maps = self._memory.take(layout, len(self._images))
+        spikes = pools.max_pool(held, maps, population, source.base)
+        return dataclasses.replace(source, plain=None, maps=maps, spikes=spikes)
 
     def _dense_spiking(self, population: Spiking, dense: Dense) -> None:
         number = len(self._images)
@@ -216,6 +225,9 @@ class _Slice:
         return {feed: self._feeds[feed] for feed in dense.feeds}
 
     def _feed(self, feed: Feed, length: int) -> Maps:
+        from refsnn.kernels.plan import LARGEST, OFFSET
+        from refsnn.kernels.pools import sum_pool
+
         name, pool = feed
         signal = self._signals[name]
         number = len(self._images)
@@ -255,7 +267,7 @@ class _Slice:
             neurons.run(currents, begin, end, self._workspace)
         flat, saturated = neurons.finish()
         train = flat.reshape(len(self._images), -1, height, width, channels)
-        signal = Signal(plain=train, steps=self._run.steps, spikes=count_spikes(train))
+        signal = Signal(plain=train, steps=self._run.steps, spikes=count_spikes(self._run.kernels, train))
         self._signals[population.name] = signal
         self._totals.drained = max(self._totals.drained, signal.length - self._run.steps)
         self._count(population, signal, saturated)
@@ -278,7 +290,7 @@ class _Slice:
         membrane = np.empty(channels, arithmetic)
         for begin, end, currents in self._sums(population):
             flat = (-1, height * width, channels)
-            saturated += accumulate_and_send(
+            saturated += self._run.kernels.accumulate_and_send(
                 currents.reshape(flat),
                 _part(closing, begin, end).reshape(flat),
                 population.threshold,
@@ -466,6 +478,7 @@ class _Neurons:
     def __init__(self, population: Spiking, run: Run, number: int, length: int) -> None:
         channels, height, width = spatial(population.shape)
         self.population = population
+        self.kernels = run.kernels
         self.shape = (height * width, channels)
         self.until_quiet = run.network.drain == UNTIL_QUIET
         # A sum that provably fits int32 runs twice as fast.
@@ -504,7 +517,7 @@ class _Neurons:
 
     def _fire(self, currents: Any, membrane: Any, count: Any, first: int, begin: int, end: int) -> None:
         part = self.train[begin:end]
-        integrate_and_fire(
+        self.kernels.integrate_and_fire(
             currents,
             membrane,
             count,

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refsnn.geometry import Shape
-from refsnn.kernels import Events
+from refsnn.kernels import Events, Populations
 from refsnn.kernels.maps import Maps
-from refsnn.kernels.populations import count_events, window_maximum
 from refsnn.network import MaxPool
 
 
@@ -99,15 +98,15 @@ def digits(codes: NDArray[Any], base: int, steps: int) -> NDArray[np.int8]:
     return signed
 
 
-def count_spikes(train: NDArray[Any]) -> NDArray[np.int64]:
+def count_spikes(kernels: Populations, train: NDArray[Any]) -> NDArray[np.int64]:
     """The number of non-zero events in each step at each pixel of ``(N, T, H, W, C)`` maps: ``(T, P)``."""
     number, steps, height, width, channels = train.shape
     counts = np.zeros((steps, height * width), np.int64)
-    count_events(train.reshape(number, steps, height * width, channels), counts)
+    kernels.count_events(train.reshape(number, steps, height * width, channels), counts)
     return counts
 
 
-def max_pool(population: MaxPool, source: Signal) -> Signal:
+def max_pool(kernels: Populations, population: MaxPool, source: Signal) -> Signal:
     """What a max-pool sends.
 
     Its events telescope: after any step their weighted sum is the maximum of the sources' weighted sums. So the code is
@@ -115,9 +114,9 @@ def max_pool(population: MaxPool, source: Signal) -> Signal:
     """
     if source.is_train:
         running = np.cumsum(source.values, axis=1, dtype=np.int32)
-        train = np.diff(_maximum(population, running), axis=1, prepend=np.int32(0)).astype(np.int8)
-        return Signal(plain=train, steps=source.steps, spikes=count_spikes(train))
-    maxima = _maximum(population, source.values)
+        train = np.diff(_maximum(kernels, population, running), axis=1, prepend=np.int32(0)).astype(np.int8)
+        return Signal(plain=train, steps=source.steps, spikes=count_spikes(kernels, train))
+    maxima = _maximum(kernels, population, source.values)
     spikes = np.zeros((1, 0), np.int64)
     if not source.static:
         magnitude = np.abs(maxima)
@@ -134,11 +133,11 @@ def max_pool(population: MaxPool, source: Signal) -> Signal:
     )
 
 
-def _maximum(population: MaxPool, values: NDArray[Any]) -> NDArray[np.int32]:
+def _maximum(kernels: Populations, population: MaxPool, values: NDArray[Any]) -> NDArray[np.int32]:
     """The maxima in each window of ``(N, T, H, W, C)`` maps."""
     number, steps, _, _, channels = values.shape
     maxima = np.empty((number, steps, *population.shape[1:], channels), np.int32)
-    window_maximum(
+    kernels.window_maximum(
         values.reshape(-1, *values.shape[2:]),
         (*population.kernel, *population.stride, population.padding[0], population.padding[2]),
         population.zero_padding,

@@ -193,8 +193,8 @@ def test_rate_steps_follow_the_contract(kind: str, threshold: int, columns: int,
         sums = data.draw(st.lists(st.integers(-3 * threshold, 3 * threshold), min_size=columns, max_size=columns))
         drain = step >= 8
         current = 0 if drain else bias + sums[step % columns]
-        u = clamp.py_func(v + current, *limits)
-        s = fire.py_func(u, n, threshold, negative, low, high)
+        u = clamp(v + current, *limits)
+        s = fire(u, n, threshold, negative, low, high)
         saturated = u != v + current
         v, n = u - s * threshold, n + s
         beat = STEP if drain else STEP | {"mask": 1 << step % columns, "constant": Constant.BIAS.value}
@@ -221,7 +221,7 @@ def test_separated_neurons_follow_the_contract(
     for flow in flows:
         v = base * v + flow
     v += bias * (steps if base == 1 else 1) + (threshold >> 1)
-    v = clamp.py_func(v, -(1 << 23), (1 << 23) - 1)
+    v = clamp(v, -(1 << 23), (1 << 23) - 1)
 
     padded = [0] * (-steps % columns) + flows
     for chunk in range(0, len(padded), columns):
@@ -233,7 +233,7 @@ def test_separated_neurons_follow_the_contract(
     assert ended["membrane"] == v
     for step in range(steps):
         weighted = threshold * base ** (steps - 1 - step)
-        digit = send.py_func(v, weighted, threshold, signed)
+        digit = send(v, weighted, threshold, signed)
         v -= digit * weighted
         beat = STEP | {"restart": int(step == 0), "halve": int(base == 2 and step > 0)}
         result = unit.beat(beat, [0] * columns)

@@ -33,7 +33,7 @@ def test_the_recording_is_the_contract(recorded: tuple[dict[str, list[int]], Neu
     v, n, spikes = waveform.INITIAL, 0, []
     for current, end in zip(waveform.CURRENTS, ends[1:], strict=True):
         u = v + current
-        spike = fire.py_func(u, n, waveform.THRESHOLD, waveform.NEGATIVE_THRESHOLD, waveform.LOW, waveform.HIGH)
+        spike = fire(u, n, waveform.THRESHOLD, waveform.NEGATIVE_THRESHOLD, waveform.LOW, waveform.HIGH)
         v, n = u - spike * waveform.THRESHOLD, n + spike
         spikes.append(spike)
         assert waveform.signed(trace["before"][end - 1], 24) == u
