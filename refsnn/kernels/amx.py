@@ -19,10 +19,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from refsnn.kernels.dense import Kernel, Kernels
-from refsnn.kernels.portable import connect, populations
+from refsnn.kernels.portable import connect
 from refsnn.kernels.rows import LINE, load_index
 
-__all__ = ["available", "connect", "dense", "populations"]
+__all__ = ["available", "connect", "dense"]
 
 _ARCH_PRCTL = 158
 _REQUEST_PERMISSION = 0x1023
@@ -30,6 +30,9 @@ _TILE_DATA = 18
 
 HALF = 16
 """Rows of a tile."""
+
+AT_ONCE = 4
+"""Images, at least, that are finished in one go."""
 
 STEP = 2048
 """Bytes of weights in one step."""
@@ -112,45 +115,46 @@ def _end():  # type: ignore[no-untyped-def]
     _release()
 
 
-@numba.njit(nogil=True)
-def _add(job, column, outer, inner, row, rows, sums):  # type: ignore[no-untyped-def]
-    """See ``dense.Kernel``."""
+finish: Any = None
+"""Stands for what ``dense`` puts in."""
+
+
+def _add(job, column, outer, inner, row, rows, sums, before, done, items):  # type: ignore[no-untyped-def]
+    """See ``dense.Kernel``. Images are finished between steps, in the time that the tiles take."""
     _zero_0()
     _zero_1()
     if rows > HALF:
         _zero_2()
         _zero_3()
+    bounds = job.bounds + 8 * column * (job.number + 1)
+    pace = AT_ONCE + (items - done) // max(1, load_index(bounds, job.number) - load_index(bounds, 0))
     for index in range(job.number):
         source = job.sources + 32 * index
         distance = load_index(source, 3)
         base = load_index(source, 0) + outer * load_index(source, 1) + inner * load_index(source, 2) + row * distance
-        bounds = column * (job.number + 1) + index
-        last = load_index(job.bounds, bounds + 1)
-        if rows > HALF:
-            for step in range(load_index(job.bounds, bounds), last):
-                events = base + load_index(job.offsets, step)
-                weights = job.weights + step * STEP
-                _load_4(events, distance)
-                _load_6(weights, 64)
-                _load_7(weights + STEP // 2, 64)
+        for step in range(load_index(bounds, index), load_index(bounds, index + 1)):
+            events = base + load_index(job.offsets, step)
+            weights = job.weights + step * STEP
+            _load_4(events, distance)
+            _load_6(weights, 64)
+            _load_7(weights + STEP // 2, 64)
+            if rows > HALF:
                 _load_5(events + HALF * distance, distance)
-                _multiply_0()
-                _multiply_1()
+            _multiply_0()
+            _multiply_1()
+            if rows > HALF:
                 _multiply_2()
                 _multiply_3()
-        else:
-            for step in range(load_index(job.bounds, bounds), last):
-                weights = job.weights + step * STEP
-                _load_4(base + load_index(job.offsets, step), distance)
-                _load_6(weights, 64)
-                _load_7(weights + STEP // 2, 64)
-                _multiply_0()
-                _multiply_1()
+            if done < items:
+                until = min(done + pace, items)
+                finish(job, column, outer, inner - job.group, before, done, until)
+                done = until
     _store_0(sums, LINE)
     _store_1(sums + LINE // 2, LINE)
     if rows > HALF:
         _store_2(sums + HALF * LINE, LINE)
         _store_3(sums + HALF * LINE + LINE // 2, LINE)
+    return done
 
 
 dense = Kernels("amx", Kernel(begin=_begin, add=_add, end=_end))

@@ -84,7 +84,8 @@ JOB = np.dtype(
             "width",  # of the map
             "scratch",  # memory for the sums of two groups, and the bytes of one
             "scratch_half",
-            "membranes",  # memory for membranes and counts of all images
+            "membranes",  # memory of rows.SCRATCH bytes
+            "saturated",  # address of (T',) int64: clamps are added
         )
     ]
 )
@@ -95,13 +96,16 @@ _job_at = make_record(JOB)
 
 @dataclass(frozen=True)
 class Kernel:
-    """How a kernel set sums a block; three jitted functions.
+    """How a kernel set sums a block: two jitted functions, and ``add``, a plain one that finds ``finish`` among its
+    module's global names.
 
     Attributes:
         begin, end: around the blocks of a call.
-        add: ``add(job, column, outer, inner, row, rows, sums)``: the dense part of the sums of a block of columns for
-            ``rows`` (at most ``ROWS``) rows from ``row`` on, counted from the position's first; writes up to ``ROWS``
-            rows of ``COLUMNS`` int32 at the address ``sums``.
+        add: ``add(job, column, outer, inner, row, rows, sums, before, done, items)``: the dense part
+            of the sums of a block of columns for ``rows`` (at most ``ROWS``) rows from ``row`` on, counted from the
+            position's first; writes up to ``ROWS`` rows of ``COLUMNS`` int32 at the address ``sums``. In between it may
+            finish images of the group before, whose sums are at ``before``: those from ``done`` on, of ``items``.
+            Returns how many are done then.
     """
 
     begin: Callable[..., None]
@@ -132,7 +136,9 @@ class Kernels:
 
     def _make(self, name: str, neurons: Callable[..., None], count: Callable[..., None]) -> Callable[..., None]:
         if name not in self._made:
-            parts = {**vars(self._kernel), "neurons": neurons, "count": count}
+            finish = specialise(_finish, f"finish_{name}", {"neurons": neurons})
+            add = specialise(self._kernel.add, f"add_{self._name}_{name}", {"finish": finish})
+            parts = {"begin": self._kernel.begin, "end": self._kernel.end, "add": add, "finish": finish, "count": count}
             self._made[name] = specialise(_layer, f"layer_{self._name}_{name}", parts)
         return self._made[name]
 
@@ -140,65 +146,69 @@ class Kernels:
 begin: Any = None
 add: Any = None
 end: Any = None
+finish: Any = None
 neurons: Any = None
 count: Any = None
-"""Stand for the parts of ``_layer``, which ``Kernels`` puts in."""
+"""Stand for the parts of ``_layer`` and ``_finish``, which ``Kernels`` puts in."""
 
 
-def _layer(address, first, last, spikes, saturated):  # type: ignore[no-untyped-def]
-    """Run the outer positions ``first`` to ``last``; spikes ``(T', P)`` and saturations ``(T',)`` are added.
+def _layer(address, first, last, spikes):  # type: ignore[no-untyped-def]
+    """Run the outer positions ``first`` to ``last``; spikes are added to ``(T', P)``.
 
-    A group is summed before the neurons take the one before it: neither waits for the other, so the processor does both
-    at a time.
+    While a group is summed, the one before it is finished: ``add`` may do so in between, as the processor then does
+    both at a time.
     """
     job = _job_at(address)
     begin()
     for start in range(first, last, job.band):
         stop = min(start + job.band, last)
         for block in range(job.blocks):
-            settings = job.settings + block * SETTINGS * LINE
             for outer in range(start, stop):
                 now = job.scratch
                 before = job.scratch + job.scratch_half
                 for inner in range(0, job.inner + job.group, job.group):
+                    ready = inner - job.group
+                    items = min(job.group, job.inner - ready) * job.images if inner else 0
                     total = min(job.group, job.inner - inner) * job.rows
+                    done = 0
                     for row in range(0, total, ROWS):
-                        add(job, block, outer, inner, row, min(ROWS, total - row), now + row * LINE)
-                    if inner:
-                        ready = inner - job.group
-                        number = min(job.group, job.inner - ready)
-                        _add_taps(job, block, outer, ready, number, before)
-                        if job.adjust:
-                            adjust(job, before, number * job.rows, job.adjust + block * 3 * LINE)
-                        for position in range(number):
-                            at = ready + position
-                            constant = job.constant + block * job.constant_block
-                            constant += outer * job.constant_outer + at * job.constant_inner
-                            out = job.out + (block // 2) * job.out_pair + (block % 2) * job.out_block
-                            out += outer * job.out_outer + at * job.out_inner
-                            sums = before + position * job.rows * LINE
-                            x = (outer if job.lines_inner else at) * job.pixels
-                            pixels = min(job.pixels, job.width - x)
-                            neurons(sums, job, pixels * job.depth, constant, settings, out, saturated)
+                        sums = now + row * LINE
+                        rows = min(ROWS, total - row)
+                        done = add(job, block, outer, inner, row, rows, sums, before, done, items)
+                    finish(job, block, outer, ready, before, done, items)
                     now, before = before, now
                 if spikes.shape[1] and (block % 2 or block + 1 == job.blocks):
                     count(job, block // 2, outer, spikes)
     end()
 
 
-@numba.njit(cache=True, nogil=True)
-def _add_taps(job, block, outer, inner, number, scratch):  # type: ignore[no-untyped-def]
-    """The part of the sums that has one weight for each column and tap."""
-    for tap in range(load_index(job.tap_bounds, block), load_index(job.tap_bounds, block + 1)):
-        source = job.sources + 32 * load_index(job.taps, 3 * tap)
-        events = load_index(source, 0) + outer * load_index(source, 1) + inner * load_index(source, 2)
-        events += load_index(job.taps, 3 * tap + 1)
-        for position in range(number):
-            sums = scratch + position * job.rows * LINE
-            add_channelwise(
-                job,
-                sums,
-                events + position * load_index(source, 2),
-                load_index(source, 3),
-                load_index(job.taps, 3 * tap + 2),
-            )
+def _finish(job, block, outer, inner, sums, first, last):  # type: ignore[no-untyped-def]
+    """Take the sums of the images ``first`` to ``last`` of a group: all its positions' images are counted on.
+
+    Args:
+        inner: the group's first position.
+        sums: its address.
+    """
+    images = job.images
+    while first < last:
+        position = first // images if first >= images else 0
+        begin = first - position * images
+        end = min(last - position * images, images)
+        first = position * images + end
+        at = inner + position
+        x = (outer if job.lines_inner else at) * job.pixels
+        columns = min(job.pixels, job.width - x) * job.depth
+        rows = sums + position * job.rows * LINE
+        for tap in range(load_index(job.tap_bounds, block), load_index(job.tap_bounds, block + 1)):
+            source = job.sources + 32 * load_index(job.taps, 3 * tap)
+            distance = load_index(source, 3)
+            events = load_index(source, 0) + outer * load_index(source, 1) + at * load_index(source, 2)
+            events += load_index(job.taps, 3 * tap + 1)
+            add_channelwise(job, rows, columns, events, distance, load_index(job.taps, 3 * tap + 2), begin, end)
+        if job.adjust:
+            adjust(job, rows, columns, job.adjust + block * 3 * LINE, begin, end)
+        constant = job.constant + block * job.constant_block
+        constant += outer * job.constant_outer + at * job.constant_inner
+        out = job.out + (block // 2) * job.out_pair + (block % 2) * job.out_block
+        out += outer * job.out_outer + at * job.out_inner
+        neurons(job, rows, columns, constant, job.settings + block * SETTINGS * LINE, out, begin, end)

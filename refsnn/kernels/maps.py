@@ -152,19 +152,22 @@ class Memory:
     Attributes:
         helpers: share the work on each layer, where there are fewer slices than threads; or None.
         parts: into how many.
+        calls: of kernels, made for this memory (``plan``).
     """
 
     def __init__(self, helpers: Executor | None = None, parts: int = 1) -> None:
         self.helpers = helpers
         self.parts = parts
-        self._scratch: dict[tuple[str, int], NDArray[np.int8]] = {}
+        self.calls: dict[Any, Any] = {}
+        self._scratch: dict[tuple[str, int, int], NDArray[np.int8]] = {}
         self._free: dict[tuple[Layout, int], list[Maps]] = {}
 
     def scratch(self, name: str, part: int, size: int) -> int:
         """The address of so many bytes, that begin a cache line, for one part of the work."""
-        memory = self._scratch.get((name, part))
-        if memory is None or memory.size < size + DEPTH:
-            self._scratch[name, part] = memory = np.empty(size + DEPTH, np.int8)
+        key = name, part, size
+        if key not in self._scratch:
+            self._scratch[key] = np.empty(size + DEPTH, np.int8)
+        memory = self._scratch[key]
         address: int = memory.ctypes.data
         return address + -address % DEPTH
 

@@ -19,7 +19,7 @@ from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels.dense import JOB, Kernels
 from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS, Layout, Maps, Memory, narrow_depth
 from refsnn.kernels.remembered import remember
-from refsnn.kernels.rows import SETTINGS
+from refsnn.kernels.rows import SCRATCH, SETTINGS
 from refsnn.network import Input, MaxPool, Network, Projection, Readout, Spiking, SumPool
 from refsnn.ranges import analyse
 
@@ -109,7 +109,7 @@ class Dense:
     width: tuple[int, int]
     lines_inner: bool
     kernels: Kernels
-    prepared: dict[Any, Prepared] = field(default_factory=dict)
+    prepared: dict[tuple[int, tuple[Layout, ...], Layout | None], Prepared] = field(default_factory=dict)
 
     @property
     def offset(self) -> int:
@@ -133,46 +133,17 @@ class Dense:
             static: ``(N, H, W, C)``: currents of each step beside those that it reads itself.
             memory: the thread's.
         """
-        layouts = tuple(feeds[reader.feed].layout for reader in self.readers)
-        key = number, layouts, None if out is None else out.layout
-        if key not in self.prepared:
-            self.prepared[key] = self._prepare(*key)
-        prepared = self.prepared[key]
-        job = prepared.job.copy()
-        sources = prepared.sources.copy()
-        sources[:, 0] += [feeds[reader.feed].address for reader in self.readers]
-        constant = self.bias if static is None else spread(static, self.shape, self.bias)
-        distances = [0 if size == 1 else stride for size, stride in zip(constant.shape, constant.strides, strict=True)]
-        job["sources"] = sources.ctypes.data
-        job["constant"] = constant.ctypes.data
-        job["constant_image"], job["constant_block"] = distances[0], distances[3]
-        job["constant_outer"], job["constant_inner"] = distances[2:0:-1] if self.lines_inner else distances[1:3]
-        outcome = Outcome()
-        spikes, saturated = np.zeros((0, 0), np.int64), np.zeros(self.length, np.int64)
-        if out is None:
-            outcome.sums = np.zeros(prepared.sums, np.int32)
-            job["out"] = outcome.sums.ctypes.data
-        else:
-            length = 1 if self.population.schedule.separated else self.length
-            outcome.spikes = spikes = np.zeros((length, self.shape[1] * self.shape[2]), np.int64)
-            outcome.saturated = saturated[:length]
-            job["out"] = out.address + out.layout.origin
-        parts = min(memory.parts, prepared.outer)
-        jobs = np.repeat(job, parts)
-        clamps = np.zeros((parts, len(saturated)), np.int64)
-
-        def work(part: int) -> None:
-            jobs["scratch"][part] = memory.scratch("sums", part, 8 * prepared.rows * COLUMNS)
-            jobs["membranes"][part] = memory.scratch("membranes", part, 8 * number * COLUMNS)
-            first, last = prepared.outer * part // parts, prepared.outer * (part + 1) // parts
-            prepared.kernel(jobs[part : part + 1].ctypes.data, first, last, spikes, clamps[part])
-
-        if memory.helpers is None or parts == 1:
-            work(0)
-        else:
-            list(memory.helpers.map(work, range(parts)))
-        saturated += clamps.sum(axis=0)
-        return outcome
+        read = [feeds[reader.feed] for reader in self.readers]
+        key = self, number, out, *read
+        call = memory.calls.get(key)
+        if call is None:
+            layouts = number, tuple(maps.layout for maps in read), None if out is None else out.layout
+            if layouts not in self.prepared:
+                self.prepared[layouts] = self._prepare(*layouts)
+            call = memory.calls[key] = _Call(self, self.prepared[layouts], read, out, memory)
+        if static is not None:
+            call.add(spread(static, self.shape, self.bias))
+        return call.run()
 
     def _prepare(self, number: int, layouts: tuple[Layout, ...], out: Layout | None) -> Prepared:
         """All that a run needs but the addresses of what differs from run to run."""
@@ -301,13 +272,70 @@ class Prepared:
     held: tuple[Any, ...]
 
 
-@dataclass
+class _Call:
+    """A call of a kernel on maps of a thread's memory, made once: Python's share of a layer's time counts.
+
+    What it gives is good until it runs again.
+    """
+
+    def __init__(self, dense: Dense, prepared: Prepared, read: list[Maps], out: Maps | None, memory: Memory) -> None:
+        self._dense = dense
+        self._kernel = prepared.kernel
+        self._memory = memory
+        self._parts = parts = min(memory.parts, prepared.outer)
+        self._cuts = [prepared.outer * part // parts for part in range(parts + 1)]
+        self._sources = prepared.sources.copy()
+        self._sources[:, 0] += [maps.address for maps in read]
+        length = 1 if dense.population.schedule.separated else dense.length
+        pixels = 0 if out is None else dense.shape[1] * dense.shape[2]
+        self._spikes = np.zeros((length if pixels else 0, pixels), np.int64)
+        self._clamps = np.zeros((parts, length), np.int64)
+        self._sums = np.zeros(prepared.sums, np.int32) if out is None else None
+        self._jobs = jobs = np.repeat(prepared.job, parts)
+        jobs["sources"] = self._sources.ctypes.data
+        if out is not None:
+            jobs["out"] = out.address + out.layout.origin
+        if self._sums is not None:
+            jobs["out"] = self._sums.ctypes.data
+        for part in range(parts):
+            jobs["scratch"][part] = memory.scratch("sums", part, 8 * prepared.rows * COLUMNS)
+            jobs["membranes"][part] = memory.scratch("neurons", part, SCRATCH)
+            jobs["saturated"][part] = self._clamps[part].ctypes.data
+        self._addresses = [jobs[part : part + 1].ctypes.data for part in range(parts)]
+        self.add(dense.bias)
+
+    def add(self, constant: NDArray[np.int32]) -> None:
+        """Let this be the current of each step beside that of the events; as ``spread`` makes it."""
+        distances = [0 if size == 1 else stride for size, stride in zip(constant.shape, constant.strides, strict=True)]
+        jobs = self._jobs
+        jobs["constant"] = constant.ctypes.data
+        jobs["constant_image"], jobs["constant_block"] = distances[0], distances[3]
+        outer, inner = distances[2:0:-1] if self._dense.lines_inner else distances[1:3]
+        jobs["constant_outer"], jobs["constant_inner"] = outer, inner
+        self._constant = constant  # the job knows no more than its address
+
+    def run(self) -> Outcome:
+        """Run the kernel."""
+        self._spikes.fill(0)
+        self._clamps.fill(0)
+        if self._parts == 1:
+            self._work(0)
+            return Outcome(self._spikes, self._clamps[0], self._sums)
+        assert self._memory.helpers is not None
+        list(self._memory.helpers.map(self._work, range(self._parts)))
+        return Outcome(self._spikes, self._clamps.sum(axis=0), self._sums)
+
+    def _work(self, part: int) -> None:
+        self._kernel(self._addresses[part], self._cuts[part], self._cuts[part + 1], self._spikes)
+
+
+@dataclass(slots=True)
 class Outcome:
     """What a run gave beside events: spikes ``(T', pixels)`` and clamps ``(T',)``, or a readout's sums."""
 
-    spikes: NDArray[np.int64] | None = None
-    saturated: NDArray[np.int64] | None = None
-    sums: NDArray[np.int32] | None = None
+    spikes: NDArray[np.int64]
+    saturated: NDArray[np.int64]
+    sums: NDArray[np.int32] | None
 
 
 def _group(rows: int) -> int:

@@ -12,12 +12,17 @@ import numba
 import numpy as np
 
 from refsnn.kernels.maps import COLUMNS
-from refsnn.kernels.neurons import clamp, fire, send
 from refsnn.kernels.vectors import make_access, nonzero_columns, nonzero_mask, population_count, prefer_wide_vectors
-from refsnn.neurons import NEVER
+from refsnn.neurons import NEVER, clamp, fire, send
 
 LINE = 4 * COLUMNS
 """Bytes in a row of sums."""
+
+TOGETHER = 4
+"""Steps that are taken while membranes stay in registers."""
+
+SCRATCH = 3 * LINE
+"""Bytes of scratch memory that the neurons need: membranes, counts, events."""
 
 SETTINGS = 4
 """Rows of a block of neurons' settings: threshold, negative threshold, initial membrane, zeros."""
@@ -26,62 +31,99 @@ load_sum, store_sum = make_access("sums", np.int32)
 load_setting, _ = make_access("settings", np.int32)
 load_membrane, store_membrane = make_access("membranes", np.int32)
 load_count, store_count = make_access("counts", np.int32)
+load_total, store_total = make_access("counts", np.int64)
 load_index, _ = make_access("settings", np.int64)
 load_event, store_event = make_access("events", np.int8)
 
 
 def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
-    """Build the update of a pixel's neurons over all steps, in a rate schedule.
+    """Build the update of one image's neurons at a pixel over all steps, in a rate schedule.
 
     Args:
         counted: whether the net count of spikes matters: there are negative spikes, or a cap that can be reached.
         clamped: whether a membrane could reach the end of its width.
 
-    The update takes ``columns`` outputs; a number that the compiler does not know, or it would unroll the loops.
+    Algorithm:
+        The loop over columns is around ``TOGETHER`` steps, so that membranes stay in registers meanwhile. Both numbers
+        are known to the compiler, and no vector is left in part. At the edge of a narrow map, where there are fewer
+        columns than ``COLUMNS``, events take the way through scratch memory.
     """
 
-    @numba.njit(cache=True, nogil=True)
-    def neurons(sums, job, columns, constant, settings, out, saturated):  # type: ignore[no-untyped-def]
-        prefer_wide_vectors()
+    @numba.njit(cache=True, nogil=True, inline="always")
+    def advance(number, step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
         low = np.int32(job.low if counted else NEVER)
         high = np.int32(job.high if counted else NEVER)
         smallest = np.int32(job.smallest)
         largest = np.int32(job.largest)
         membranes = job.membranes
-        counts = membranes + job.images * LINE
-        for image in range(job.images):
-            for c in range(columns):
-                store_membrane(membranes + image * LINE, c, load_setting(settings + 2 * LINE, c))
+        counts = membranes + LINE
+        before = membranes if step else settings + 2 * LINE
+        counted_before = counts if step else settings + 3 * LINE
+        between = job.step_rows * LINE
+        now = sums + step * between
+        added = constant
+        if step >= job.input_steps:  # what is the same in every step ends with the input
+            added = settings + 3 * LINE
+            now = now if between else added
+        clamps = np.int32(0)
+        for c in range(COLUMNS):
+            u = load_membrane(before, c)
+            n = load_count(counted_before, c) if counted else np.int32(0)
+            current = load_setting(added, c)
+            threshold = load_setting(settings, c)
+            negative = load_setting(settings + LINE, c)
+            for part in range(number):
+                total = np.int32(np.int32(load_sum(now + part * between, c) + current) + u)
+                u = clamp(total, smallest, largest) if clamped else total
+                if clamped:
+                    clamps = np.int32(clamps + np.int32(u != total and c < columns))
+                spike = np.int32(fire(u, n, threshold, negative, low, high))
+                u = np.int32(u - np.int32(spike * threshold))
                 if counted:
-                    store_count(counts + image * LINE, c, np.int32(0))
-        for step in range(job.steps):
-            clamps = np.int32(0)
-            for image in range(job.images):
-                now = sums + (step * job.step_rows + image) * LINE
-                added = constant + image * job.constant_image
-                if step >= job.input_steps:  # what is the same in every step ends with the input
-                    added = settings + 3 * LINE
-                    now = now if job.step_rows else added
-                membrane = membranes + image * LINE
-                count = counts + image * LINE
-                row = out + (step * job.images + image) * job.out_row
-                for c in range(columns):
-                    total = np.int32(np.int32(load_sum(now, c) + load_setting(added, c)) + load_membrane(membrane, c))
-                    u = clamp(total, smallest, largest) if clamped else total
-                    threshold = load_setting(settings, c)
-                    negative = load_setting(settings + LINE, c)
-                    n = load_count(count, c) if counted else np.int32(0)
-                    spike = np.int32(fire(u, n, threshold, negative, low, high))
-                    store_membrane(membrane, c, np.int32(u - np.int32(spike * threshold)))
-                    if counted:
-                        store_count(count, c, np.int32(n + spike))
-                    store_event(row, c, np.int8(spike))
-                    if clamped:
-                        clamps = np.int32(clamps + np.int32(u != total))
-            if clamped:
-                saturated[step] += clamps
+                    n = np.int32(n + spike)
+                store_event(row + part * distance, c, np.int8(spike))
+            store_membrane(membranes, c, u)
+            if counted:
+                store_count(counts, c, n)
+        return clamps
+
+    @numba.njit(cache=True, nogil=True)
+    def neurons(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
+        prefer_wide_vectors()
+        whole = columns == COLUMNS
+        by_step = job.images * job.out_row
+        distance = by_step if whole else COLUMNS
+        together = 0 if clamped else job.input_steps // TOGETHER * TOGETHER
+        steps = job.steps
+        scratch = job.membranes + 2 * LINE
+        for image in range(first, last):
+            now = sums + image * LINE
+            added = constant + image * job.constant_image
+            target = out + image * job.out_row
+            for step in range(0, together, TOGETHER):
+                row = target if whole else scratch
+                advance(TOGETHER, step, now, job, columns, added, settings, row, distance)
+                if not whole:
+                    for part in range(TOGETHER):
+                        copy_events(target + part * by_step, row + part * COLUMNS, columns)
+                target += TOGETHER * by_step
+            for step in range(together, steps):
+                row = target if whole else scratch
+                clamps = advance(1, step, now, job, columns, added, settings, row, distance)
+                if clamped:
+                    store_total(job.saturated, step, load_total(job.saturated, step) + clamps)
+                if not whole:
+                    copy_events(target, row, columns)
+                target += by_step
 
     return neurons
+
+
+@numba.njit(cache=True, nogil=True)
+def copy_events(target, source, columns):  # type: ignore[no-untyped-def]
+    """Copy so many events."""
+    for c in range(columns):
+        store_event(target, c, load_event(source, c))
 
 
 fires = {(counted, clamped): make_fire(counted, clamped) for counted in (False, True) for clamped in (False, True)}
@@ -89,7 +131,7 @@ fires = {(counted, clamped): make_fire(counted, clamped) for counted in (False, 
 
 
 @numba.njit(cache=True, nogil=True)
-def fire_once(sums, job, columns, constant, settings, out, saturated):  # type: ignore[no-untyped-def]
+def fire_once(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
     """Close the accumulation of a pixel's temporally separated neurons and send their digits as codes."""
     prefer_wide_vectors()
     smallest = np.int32(job.smallest)
@@ -97,17 +139,15 @@ def fire_once(sums, job, columns, constant, settings, out, saturated):  # type: 
     base = np.int32(job.base)
     signed = job.low != 0
     offset = np.int32(job.out_offset)
-    membranes = job.membranes
-    counts = membranes + job.images * LINE
+    membrane = job.membranes
+    count = membrane + LINE
     clamps = np.int32(0)
-    for image in range(job.images):
-        membrane = membranes + image * LINE
-        count = counts + image * LINE
-        row = out + image * job.out_row
+    for image in range(first, last):
+        now = sums + image * LINE
+        added = constant + image * job.constant_image
         for c in range(columns):
             initial = load_setting(settings + 2 * LINE, c)
-            added = load_setting(constant + image * job.constant_image, c)
-            total = np.int32(np.int32(load_sum(sums + image * LINE, c) + added) + initial)
+            total = np.int32(np.int32(load_sum(now, c) + load_setting(added, c)) + initial)
             u = clamp(total, smallest, largest)
             store_membrane(membrane, c, u)
             store_count(count, c, np.int32(0))
@@ -123,49 +163,53 @@ def fire_once(sums, job, columns, constant, settings, out, saturated):  # type: 
                 store_count(count, c, np.int32(np.int32(base * load_count(count, c)) + digit))
             weight = np.int32(weight // base)
         for c in range(columns):
-            store_event(row, c, np.int8(load_count(count, c) - offset))
-    saturated[0] += clamps
+            store_event(out + image * job.out_row, c, np.int8(load_count(count, c) - offset))
+    store_total(job.saturated, 0, load_total(job.saturated, 0) + clamps)
 
 
 @numba.njit(cache=True, nogil=True)
-def keep(sums, job, columns, constant, settings, out, saturated):  # type: ignore[no-untyped-def]
-    """Store the sums themselves: ``job.rows`` rows of int32."""
-    for row in range(job.rows):
-        for c in range(columns):
-            store_count(out + row * job.out_row, c, load_sum(sums + row * LINE, c))
+def keep(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
+    """Store the sums themselves, int32."""
+    for image in range(first, last):
+        for step in range(job.rows // job.images):
+            row = step * job.images + image
+            for c in range(columns):
+                store_count(out + row * job.out_row, c, load_sum(sums + row * LINE, c))
 
 
 @numba.njit(cache=True, nogil=True)
-def adjust(job, sums, rows, settings):  # type: ignore[no-untyped-def]
+def adjust(job, sums, columns, settings, first, last):  # type: ignore[no-untyped-def]
     """Turn what pixels make into a current: add a correction, round and shift right, then multiply by ``job.times``.
 
     Args:
-        sums: address of the first row.
-        rows: how many.
+        sums: address of a pixel's first row.
         settings: address of three rows: correction, half, and shift.
+        first, last: images.
     """
     prefer_wide_vectors()
     times = np.int32(job.times)
-    columns = job.pixels * job.depth
-    for _ in range(rows):
-        for c in range(columns):
-            total = np.int32(load_sum(sums, c) + load_setting(settings, c))
-            rounded = np.int32(total + load_setting(settings + LINE, c))
-            store_sum(sums, c, np.int32(np.int32(rounded >> load_setting(settings + 2 * LINE, c)) * times))
-        sums += LINE
+    for step in range(job.rows // job.images):
+        for image in range(first, last):
+            now = sums + (step * job.images + image) * LINE
+            for c in range(columns):
+                total = np.int32(load_sum(now, c) + load_setting(settings, c))
+                rounded = np.int32(total + load_setting(settings + LINE, c))
+                store_sum(now, c, np.int32(np.int32(rounded >> load_setting(settings + 2 * LINE, c)) * times))
 
 
 @numba.njit(cache=True, nogil=True)
-def add_channelwise(job, sums, events, distance, weights):  # type: ignore[no-untyped-def]
-    """Add ``weights * events``, column by column, to the sums of a position; rows of events are ``distance`` apart."""
+def add_channelwise(job, sums, columns, events, distance, weights, first, last):  # type: ignore[no-untyped-def]
+    """Add ``weights * events``, column by column, to a pixel's sums of some images; rows are ``distance`` apart."""
     prefer_wide_vectors()
-    columns = job.pixels * job.depth
-    for _ in range(job.rows):
-        for c in range(columns):
-            term = np.int32(np.int32(load_event(events, c)) * load_setting(weights, c))
-            store_sum(sums, c, np.int32(load_sum(sums, c) + term))
-        events += distance
-        sums += LINE
+    images = job.images
+    for step in range(job.rows // images):
+        for image in range(first, last):
+            row = step * images + image
+            now = sums + row * LINE
+            here = events + row * distance
+            for c in range(columns):
+                term = np.int32(np.int32(load_event(here, c)) * load_setting(weights, c))
+                store_sum(now, c, np.int32(load_sum(now, c) + term))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -16,10 +16,10 @@ from numba.extending import intrinsic
 
 from refsnn.kernels.dense import Kernel, Kernels
 from refsnn.kernels.maps import COLUMNS
-from refsnn.kernels.portable import connect, populations
+from refsnn.kernels.portable import connect
 from refsnn.kernels.rows import LINE, load_index, load_setting, store_sum
 
-__all__ = ["available", "connect", "dense", "populations"]
+__all__ = ["available", "connect", "dense"]
 
 ROWS_AT_ONCE = 8
 """Rows whose sums, two registers each, stay in registers."""
@@ -109,8 +109,7 @@ def _nothing():  # type: ignore[no-untyped-def]
     """There is nothing to set up."""
 
 
-@numba.njit(nogil=True)
-def _add(job, column, outer, inner, row, rows, sums):  # type: ignore[no-untyped-def]
+def _add(job, column, outer, inner, row, rows, sums, before, done, items):  # type: ignore[no-untyped-def]
     """See ``dense.Kernel``."""
     for begin in range(0, rows, ROWS_AT_ONCE):
         here = sums + begin * LINE
@@ -128,6 +127,7 @@ def _add(job, column, outer, inner, row, rows, sums):  # type: ignore[no-untyped
                 _dot_signed(events, distance, job.offsets, job.weights, first, last, here)
             else:
                 _dot_unsigned(events, distance, job.offsets, job.weights, first, last, here)
+    return done
 
 
 dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing))
