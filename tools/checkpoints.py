@@ -22,7 +22,7 @@ from refsnn.ann import project
 from refsnn.ann.graph import Preprocessing
 from refsnn.terminal import notice, run_command, user_errors
 from tools import activations, networks, numbers, options
-from tools.export import export
+from tools.export import export, halve
 from tools.layouts import LAYOUTS, LEAVES, Table
 
 WRAPPERS = ("state_dict", "model_state_dict", "network", "model", "net")
@@ -188,6 +188,7 @@ def main(
     scale: options.Scale = 255.0,
     mean: options.Mean = "0",
     std: options.Std = "1",
+    half: options.Half = False,
 ) -> None:
     with user_errors():
         channels, height, columns = numbers.read("shape", shape, int, 3)
@@ -204,6 +205,8 @@ def main(
             bottleneck=bottleneck,
         )
         used = fit(module, content, file, layout)
+        if half:
+            halve(module)
         preprocessing = Preprocessing(scale=scale, mean=numbers.read("mean", mean), std=numbers.read("std", std))
         graph = export(module, (channels, height, columns), preprocessing)
         project.write(out, graph, writer=f"refsnn tools.checkpoints, PyTorch {torch.__version__}")

@@ -21,3 +21,4 @@ Levels = Annotated[int, typer.Option(help="Levels of qcfs: L = T converts withou
 Scale = Annotated[float, typer.Option(help="Divisor of the pixel bytes.")]
 Mean = Annotated[str, typer.Option(help="Subtracted after scaling, one or one a channel. 0 keeps inputs unsigned.")]
 Std = Annotated[str, typer.Option(help="Divisor after that, one or one a channel.")]
+Half = Annotated[bool, typer.Option("--half", help="Round matrices and kernels to half precision: half the file.")]

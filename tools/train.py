@@ -88,6 +88,7 @@ def main(
     calibration_images: Annotated[
         int, typer.Option(help="Calibration images stored: the first of the training split.", min=0)
     ] = 256,
+    half: options.Half = False,
     checkpoint: Annotated[Path | None, typer.Option(help="Written after every epoch.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint where it exists.")] = False,
     threads: Annotated[int, typer.Option(help="0: as many as there are cores.", min=0)] = 0,
@@ -114,6 +115,8 @@ def main(
             _write_log(out, log, done)
 
         trained = train(settings, splits, checkpoint=checkpoint, resume=resume, device=device, report=report)
+        if half:
+            export.halve(trained.network)
         accuracy = evaluate(trained.network, splits.test, settings, device)
         parameters = sum(p.numel() for p in trained.network.parameters())
         shape = splits.test.images.shape[1:]
@@ -133,6 +136,7 @@ def main(
             "parameters": parameters,
             "test_accuracy": accuracy,
             "test_images": len(splits.test),
+            "half_precision": half,
         }
         _write_log(out, log, trained.epochs)
     typer.echo(

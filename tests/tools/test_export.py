@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from refsnn.ann import graph  # noqa: E402
+from refsnn.ann import graph, project  # noqa: E402
 from refsnn.ann.forward import forward  # noqa: E402
 from refsnn.errors import InputError  # noqa: E402
 from tools import activations, export, networks  # noqa: E402
@@ -162,6 +162,22 @@ def test_module_is_left_as_it_was():
     export.export(module, IMAGE)
     assert module.training
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_half_precision_takes_half_the_space(tmp_path):
+    module = scrambled(networks.build("cnn", (1, 12, 12), 10, lambda: activations.activation("qcfs"), 32)).eval()
+    sizes = []
+    for name in ("whole", "half"):
+        path = tmp_path / f"{name}.h5"
+        project.write(path, export.export(module, (1, 12, 12)), writer="test")
+        sizes.append(path.stat().st_size)
+        before = {key: value.clone() for key, value in module.state_dict().items()}
+        export.halve(module)
+    assert sizes[1] < 0.6 * sizes[0]
+    for key, value in module.state_dict().items():  # rounded once, and only what is large
+        assert torch.equal(value, before[key])
+    assert (module.conv0.weight == module.conv0.weight.half()).all()
+    assert (module.norm0.weight != module.norm0.weight.half()).any()
 
 
 class Lambda(nn.Module):

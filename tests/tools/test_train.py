@@ -103,7 +103,7 @@ def test_recipe_and_what_replaces_it(tmp_path):
     recipe.write_text('network = "cnn"\nwidth = 4\nepochs = 1\nflip = true\nrate = 0.05\nmean = "0.25"\n')
     out = tmp_path / "weights.h5"
     arguments = ["--recipe", str(recipe), "--data", "digits", "--out", str(out), "--threads", "1"]
-    result = run([*arguments, "--rate", "0.02", "--no-flip"])
+    result = run([*arguments, "--rate", "0.02", "--no-flip", "--half"])
     assert result.exit_code == 0, result.output
     log = json.loads(out.with_suffix(".json").read_text())
     assert log["recipe"] == "recipe.toml"
@@ -111,6 +111,9 @@ def test_recipe_and_what_replaces_it(tmp_path):
     assert (settings["network"], settings["width"], settings["epochs"], settings["mean"]) == ("cnn", 4, 1, [0.25])
     assert (settings["rate"], settings["flip"]) == (0.02, False)
     assert settings["batch"] == 128
+    assert log["weights"]["half_precision"]
+    weights = project.read(out).graph["conv0"].weights
+    np.testing.assert_array_equal(weights, weights.astype(np.float16))
 
 
 @pytest.mark.parametrize(
