@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 
 from refsnn.kernels.maps import ROWS
@@ -42,7 +41,6 @@ JOB = np.dtype(
             "offsets",  # address of (K,) int64: of the events of each step of a sum, from their source
             "bounds",  # address of (blocks, S + 1) int64: the steps of each block of columns and source
             "weights",  # address of (K, 2, 16, 16, 4) int8: step, half of the columns, inputs by four, column, input
-            "signed",  # whether there may be negative events
             "corrections",  # address of (blocks, COLUMNS) int32: minus 128 times the sums of weights if signed, else 0
             "taps",  # address of (Q, 3) int64: source, offset, address of COLUMNS int32, a weight for each column
             "tap_bounds",  # address of (blocks + 1,) int64
@@ -114,10 +112,15 @@ class Kernel:
 
 
 class Kernels:
-    """A kernel set's dense kernels, compiled when they are first used."""
+    """A kernel set's dense kernels, compiled when they are first used.
 
-    def __init__(self, name: str, kernel: Kernel) -> None:
+    Attributes:
+        unsigned: whether they read events as unsigned bytes: those of maps with negative ones are to be flipped.
+    """
+
+    def __init__(self, name: str, kernel: Kernel, unsigned: bool = False) -> None:
         self._name = name
+        self.unsigned = unsigned
         self._kernel = kernel
         self._made: dict[str, Callable[..., None]] = {}
 

@@ -96,6 +96,7 @@ class Maps:
     Attributes:
         layout: where they are.
         number: N.
+        memory: all of it, with the slack behind.
         offset: is subtracted from every event, so that pixels of 0..255 fit; the halo then holds minus it.
     """
 
@@ -106,8 +107,8 @@ class Maps:
         slack = ROWS * layout.strides[3] + 4 * DEPTH
         memory = np.full(layout.bytes + slack + DEPTH, -offset, np.int8)
         start = -memory.ctypes.data % DEPTH
-        self._memory = memory[start:]
-        self.address: int = self._memory.ctypes.data
+        self.memory = memory[start:]
+        self.address: int = self.memory.ctypes.data
         """Of the first byte; the first pixel begins ``layout.origin`` after it."""
 
     @property
@@ -120,7 +121,7 @@ class Maps:
         """A view ``(T, N, H, W, blocks, D)``; blocks of channels times D are the channels, padded."""
         blocks, height, width = self.layout.size
         depth, steps = self.layout.depth, self.steps
-        flat = self._memory[: self.layout.bytes]
+        flat = self.memory[: self.layout.bytes]
         if self.layout.wide:
             view = flat.reshape(blocks, height, width, steps, self.number, depth).transpose(3, 4, 1, 2, 0, 5)
         else:
@@ -164,12 +165,16 @@ class Memory:
 
     def scratch(self, name: str, part: int, size: int) -> int:
         """The address of so many bytes, that begin a cache line, for one part of the work."""
+        address: int = self.room(name, part, size).ctypes.data
+        return address
+
+    def room(self, name: str, part: int, size: int) -> NDArray[np.int8]:
+        """So many bytes that begin a cache line, the same ones for the same arguments."""
         key = name, part, size
         if key not in self._scratch:
-            self._scratch[key] = np.empty(size + DEPTH, np.int8)
-        memory = self._scratch[key]
-        address: int = memory.ctypes.data
-        return address + -address % DEPTH
+            memory = np.empty(size + DEPTH, np.int8)
+            self._scratch[key] = memory[-memory.ctypes.data % DEPTH :][:size]
+        return self._scratch[key]
 
     def take(self, layout: Layout, number: int, offset: int = 0) -> Maps:
         """Maps with zeros in the halo and anything inside."""

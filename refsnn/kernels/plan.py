@@ -181,7 +181,6 @@ class Dense:
             "offsets": offsets.ctypes.data,
             "bounds": self.bounds.ctypes.data,
             "weights": self.weights.ctypes.data,
-            "signed": self.signed,
             "corrections": self.corrections.ctypes.data,
             "taps": taps.ctypes.data,
             "tap_bounds": self.tap_bounds.ctypes.data,
@@ -285,7 +284,14 @@ class _Call:
         self._parts = parts = min(memory.parts, prepared.outer)
         self._cuts = [prepared.outer * part // parts for part in range(parts + 1)]
         self._sources = prepared.sources.copy()
-        self._sources[:, 0] += [maps.address for maps in read]
+        self._flips: list[tuple[NDArray[np.int8], NDArray[np.int8]]] = []
+        for index, maps in enumerate(read):
+            start = maps.address
+            if dense.signed and dense.kernels.unsigned and index in dense.readers_of:
+                copy = memory.room("flipped", index, maps.memory.size)
+                self._flips.append((maps.memory, copy))
+                start = copy.ctypes.data
+            self._sources[index, 0] += start
         length = 1 if dense.population.schedule.separated else dense.length
         pixels = 0 if out is None else dense.shape[1] * dense.shape[2]
         self._spikes = np.zeros((length if pixels else 0, pixels), np.int64)
@@ -318,6 +324,8 @@ class _Call:
         """Run the kernel."""
         self._spikes.fill(0)
         self._clamps.fill(0)
+        for events, copy in self._flips:
+            np.bitwise_xor(events, np.int8(-128), out=copy)
         if self._parts == 1:
             self._work(0)
             return Outcome(self._spikes, self._clamps[0], self._sums)

@@ -1,7 +1,8 @@
 """Dense sums by VNNI: ``vpdpbusd`` adds four products of bytes to each of 16 int32.
 
-Its first operand is unsigned. Events that may be negative have their top bit flipped, which adds 128 to them; what that
-adds to a sum is the same for all rows, and the sums begin with minus that (``corrections`` of the plan).
+Its first operand is unsigned. Where events may be negative the plan hands over a copy of their map with every top bit
+flipped, which adds 128 to them; what that adds to a sum is the same for all rows, and the sums begin with minus that
+(``corrections`` of the plan).
 """
 
 from __future__ import annotations
@@ -42,11 +43,10 @@ def available() -> bool:
     return bool(features.get("avx512vnni") and features.get("avx512bw"))
 
 
-def _make_dot(signed: bool) -> Any:
-    """Build ``dot(events, distance, offsets, weights, first, last, sums)``: some steps of ``ROWS_AT_ONCE`` rows.
-
-    With ``signed`` the top bit of every event is flipped, which takes a third of the speed.
-    """
+def _sum_steps(
+    context: Any, events: Any, distance: Any, offsets: Any, weights: Any, first: Any, last: Any, sums: Any
+) -> Any:
+    """``dot(events, distance, offsets, weights, first, last, sums)``: some steps of ``ROWS_AT_ONCE`` rows."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         events, distance, offsets, weights, first, last, sums = arguments
@@ -76,8 +76,6 @@ def _make_dot(signed: bool) -> Any:
                 inside = builder.mul(quads.index, ir.Constant(_I64, 4))
                 for start, pair in zip(starts, slots, strict=True):
                     quad = load(builder.add(start, inside), _I32, 4)
-                    if signed:
-                        quad = builder.xor(quad, ir.Constant(_I32, 0x80808080))
                     operand = builder.bitcast(_splat(builder, quad), _BYTES)
                     for half, slot in enumerate(pair):
                         builder.store(builder.call(instruction, [builder.load(slot), operand, both[half]]), slot)
@@ -87,21 +85,16 @@ def _make_dot(signed: bool) -> Any:
                 builder.store(builder.load(slot), builder.inttoptr(address, _SUMS.as_pointer()), align=64)
         return context.get_dummy_value()
 
-    def dot(
-        context: Any, events: Any, distance: Any, offsets: Any, weights: Any, first: Any, last: Any, sums: Any
-    ) -> Any:
-        return types.void(*[types.intp] * 7), generate
+    return types.void(*[types.intp] * 7), generate
 
-    return intrinsic(dot)
+
+_dot: Any = intrinsic(_sum_steps)
 
 
 def _splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
     undefined = ir.Constant(_SUMS, ir.Undefined)
     single = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
     return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(_I32, _LANES), [0] * _LANES))
-
-
-_dot_signed, _dot_unsigned = _make_dot(signed=True), _make_dot(signed=False)
 
 
 @numba.njit(nogil=True)
@@ -123,11 +116,8 @@ def _add(job, column, outer, inner, row, rows, sums, before, done, items):  # ty
             events += (row + begin) * distance
             bounds = column * (job.number + 1) + index
             first, last = load_index(job.bounds, bounds), load_index(job.bounds, bounds + 1)
-            if job.signed:
-                _dot_signed(events, distance, job.offsets, job.weights, first, last, here)
-            else:
-                _dot_unsigned(events, distance, job.offsets, job.weights, first, last, here)
+            _dot(events, distance, job.offsets, job.weights, first, last, here)
     return done
 
 
-dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing))
+dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing), unsigned=True)
