@@ -19,10 +19,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from refsnn.kernels.dense import Kernel, Kernels
-from refsnn.kernels.portable import connect
+from refsnn.kernels.portable import connect, populations
 from refsnn.kernels.rows import LINE, load_index
 
-__all__ = ["available", "connect", "dense"]
+__all__ = ["available", "connect", "dense", "populations"]
 
 _ARCH_PRCTL = 158
 _REQUEST_PERMISSION = 0x1023

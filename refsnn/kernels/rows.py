@@ -12,8 +12,9 @@ import numba
 import numpy as np
 
 from refsnn.kernels.maps import COLUMNS
+from refsnn.kernels.neurons import clamp, fire, send
 from refsnn.kernels.vectors import make_access, nonzero_columns, nonzero_mask, population_count, prefer_wide_vectors
-from refsnn.neurons import NEVER, clamp, fire, send
+from refsnn.neurons import NEVER
 
 LINE = 4 * COLUMNS
 """Bytes in a row of sums."""

@@ -17,10 +17,10 @@ from numba.extending import intrinsic
 
 from refsnn.kernels.dense import Kernel, Kernels
 from refsnn.kernels.maps import COLUMNS
-from refsnn.kernels.portable import connect
+from refsnn.kernels.portable import connect, populations
 from refsnn.kernels.rows import LINE, load_index, load_setting, store_sum
 
-__all__ = ["available", "connect", "dense"]
+__all__ = ["available", "connect", "dense", "populations"]
 
 ROWS_AT_ONCE = 8
 """Rows whose sums, two registers each, stay in registers."""
