@@ -9,7 +9,7 @@ import typer
 
 from golden.command import application as golden
 from hdl.command import application as hdl
-from refsnn import inspect, run
+from refsnn import early_exit, inspect, run
 from refsnn.sweep import command as sweep
 from refsnn.terminal import Version
 
@@ -33,6 +33,7 @@ def application() -> typer.Typer:
 
     app.command(name="run", help=run.HELP)(run.run)
     app.command(name="inspect", help=inspect.HELP)(inspect.inspect)
+    app.command(name="early-exit", help=early_exit.HELP)(early_exit.early_exit)
     app.command(name="sweep", help=sweep.HELP)(sweep.sweep)
     app.add_typer(golden(), name="golden")
     app.add_typer(hdl(), name="hdl")

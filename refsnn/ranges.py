@@ -46,7 +46,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Events:
+class Events:
     """What a population sends: bounds of one step's event and of the sum since the start, ``(C,)`` each."""
 
     low: Bounds
@@ -68,7 +68,20 @@ def analyse(network: Network, steps: int) -> dict[str, Range]:
     Raises:
         WidthError: a current does not fit int32; the message names the population and the bits it needs.
     """
-    events: dict[str, _Events] = {}
+    return _analyse(network, steps)[1]
+
+
+def event_bounds(network: Network, steps: int) -> dict[str, Events]:
+    """What every population but the readout may send in a run of ``steps`` time-steps.
+
+    Raises:
+        WidthError: of ``analyse``.
+    """
+    return _analyse(network, steps)[0]
+
+
+def _analyse(network: Network, steps: int) -> tuple[dict[str, Events], dict[str, Range]]:
+    events: dict[str, Events] = {}
     ranges: dict[str, Range] = {}
     for population in network.populations:
         if isinstance(population, Input):
@@ -86,17 +99,17 @@ def analyse(network: Network, steps: int) -> dict[str, Range]:
                 )
             if isinstance(population, Spiking):
                 events[population.name] = _spiking_events(network, population, found, steps)
-    return ranges
+    return events, ranges
 
 
-def _input_events(population: Input, steps: int) -> _Events:
+def _input_events(population: Input, steps: int) -> Events:
     low = np.minimum(population.table.min(axis=1), 0).astype(np.int64)
     high = np.maximum(population.table.max(axis=1), 0).astype(np.int64)
     times = 1 if population.schedule.base == 2 else steps
-    return _Events(low=low, high=high, sum_low=times * low, sum_high=times * high)
+    return Events(low=low, high=high, sum_low=times * low, sum_high=times * high)
 
 
-def _spiking_events(network: Network, population: Spiking, found: Range, steps: int) -> _Events:
+def _spiking_events(network: Network, population: Spiking, found: Range, steps: int) -> Events:
     channels = population.shape[0]
     ones = np.ones(channels, np.int64)
     signed = population.neuron == "signed"
@@ -106,8 +119,8 @@ def _spiking_events(network: Network, population: Spiking, found: Range, steps: 
         high = np.minimum(most, reach)
         low = np.maximum(-most, np.minimum(found.membrane_low // population.threshold, 0)) if signed else 0 * ones
         if population.schedule.base == 2:
-            return _Events(low=low, high=high, sum_low=low, sum_high=high)
-        return _Events(low=np.maximum(low, -1), high=np.minimum(high, 1), sum_low=low, sum_high=high)
+            return Events(low=low, high=high, sum_low=low, sum_high=high)
+        return Events(low=np.maximum(low, -1), high=np.minimum(high, 1), sum_low=low, sum_high=high)
     cap = np.int64(population.limits(steps)[1])
     if network.drain == UNTIL_QUIET:
         # Every spike takes a threshold out of what flowed in.
@@ -116,7 +129,7 @@ def _spiking_events(network: Network, population: Spiking, found: Range, steps: 
     else:
         high = np.minimum(cap, ones * (steps + network.drain))
         low = -high
-    return _Events(
+    return Events(
         low=0 * ones if population.neuron == "if" else -ones,
         high=ones,
         sum_low=low if signed else 0 * ones,
@@ -124,18 +137,18 @@ def _spiking_events(network: Network, population: Spiking, found: Range, steps: 
     )
 
 
-def _integrate(network: Network, population: Spiking | Readout, events: dict[str, _Events], steps: int) -> Range:
+def _integrate(network: Network, population: Spiking | Readout, events: dict[str, Events], steps: int) -> Range:
     channels = population.shape[0]
     schedule = population.schedule
     times = 1 if schedule.base == 2 else steps
     low, high, sum_low, sum_high = (np.zeros(channels, np.int64) for _ in range(4))
     for projection in network.incoming(population.name):
         source = events[projection.source]
-        step = _sums(projection, source.low, source.high, channels)
+        step = projected(projection, source.low, source.high, channels)
         if network.is_static(projection.source):  # the shift comes before the sum over the steps
             whole = times * step[0], times * step[1]
         else:
-            whole = _sums(projection, source.sum_low, source.sum_high, channels)
+            whole = projected(projection, source.sum_low, source.sum_high, channels)
         low += step[0]
         high += step[1]
         sum_low += whole[0]
@@ -184,7 +197,7 @@ def _step_by_step(population: Spiking, low: Bounds, high: Bounds, steps: int) ->
     return u_low, u_high
 
 
-def _sums(projection: Projection, low: Bounds, high: Bounds, channels: int) -> tuple[Bounds, Bounds]:
+def projected(projection: Projection, low: Bounds, high: Bounds, channels: int) -> tuple[Bounds, Bounds]:
     """Bounds of a projection's sum for events of a source channel in ``low .. high``, ``(channels,)`` each."""
     windows = int(np.prod(projection.pool.kernel)) if projection.pool else 1
     low, high = low * windows, high * windows
