@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from collections import defaultdict
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from refsnn import kernels
+from refsnn.data.readers import read
 from refsnn.errors import InputError
 from refsnn.network import (
     CAP_STEPS,
@@ -322,6 +324,28 @@ def test_progress_reports_every_image_once():
     network = small(drain=1)
     simulate(network, images_for(network, 7), (1, 2, 3), batch=2, progress=done.append)
     assert sum(done) == 7
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path, threads):
+    """But for the outputs, and the images themselves where they are not left in their file."""
+    network = small()
+    np.save(tmp_path / "images.npy", images_for(network, 256))
+    images = read(tmp_path / "images.npy", network.input.shape).test.images
+
+    def peak(number):
+        tracemalloc.start()
+        try:
+            simulate(network, images[:number], 4, threads=threads, batch=1)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(16)  # what is made once
+    few, many = peak(16), peak(256)
+    outputs = 3 * 8 * network.readout.shape[0] + 8  # membranes twice, logits, prediction
+    objects = 1000  # an array for the membranes of each slice, here of each image
+    assert many - few < (outputs + objects) * (256 - 16)
 
 
 def test_a_max_pool_over_nothing_but_padding_is_refused():

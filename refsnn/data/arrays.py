@@ -36,7 +36,7 @@ def read_npz(path: Path, shape: Shape | None) -> tuple[Dataset, Dataset | None]:
 
 
 def read_npy(path: Path, shape: Shape | None) -> Dataset:
-    """The images of an ``.npy``, without labels.
+    """The images of an ``.npy``, without labels. Bytes with channels first stay in the file until they are needed.
 
     Raises:
         InputError: a damaged file, an array of Python objects, or of another shape or type.
@@ -46,15 +46,15 @@ def read_npy(path: Path, shape: Shape | None) -> Dataset:
 
 
 def _load(path: Path, names: set[str]) -> dict[str, NDArray[Any]]:
-    """The arrays called ``names``; the one of an ``.npy`` under the empty name."""
+    """The arrays called ``names``; the one of an ``.npy`` under the empty name, and left in its file until needed."""
     try:
-        content = np.load(path, allow_pickle=False)
+        content = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(content, np.ndarray):
-            return {"": content}
+            return {"": np.asarray(content)}
         with content as archive:
             return {name: archive[name] for name in archive.files if name in names}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
+        if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise InputError(
                 f"{path}: holds pickled Python objects, which could run code and are never loaded; save plain arrays"
             ) from error

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from refsnn import files
 from refsnn.data import Dataset, layout
@@ -50,11 +53,20 @@ def put(group: h5py.Group, data: Dataset) -> None:
 
 
 def get(group: h5py.Group) -> Dataset:
-    """Read what ``put`` stored."""
+    """Read what ``put`` stored. Images that another program stored in one piece stay there until they are needed."""
     where = f"{group.file.filename}, {group.name}"
     return Dataset(
-        images=layout.pixels(group["images"][()], where),
+        images=layout.pixels(_array(group["images"]), where),
         labels=layout.numbers(group["labels"][()], where) if "labels" in group else None,
         class_names=tuple(json.loads(files.text(group.attrs.get("class_names", "[]")))),
         name=files.text(group.attrs.get("name", Path(group.file.filename).stem)),
     )
+
+
+def _array(dataset: h5py.Dataset) -> NDArray[Any]:
+    """A data set's numbers: in place where the file holds them as they are, one after the other, else a copy."""
+    offset = dataset.id.get_offset() if isinstance(dataset, h5py.Dataset) else None
+    if offset is None or dataset.dtype != np.uint8 or dataset.external or dataset.file.userblock_size:
+        array: NDArray[Any] = dataset[()]
+        return array
+    return np.asarray(np.memmap(dataset.file.filename, np.uint8, "r", offset, dataset.shape))

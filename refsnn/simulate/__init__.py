@@ -10,8 +10,9 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 SLICE_ROWS = 32
 """Images times steps that dense kernels take at a time: enough to fill their tiles, few enough for the caches."""
+
+AHEAD = 4
+"""Slices for each thread that may wait for the one in front of them."""
 
 __all__ = ["Activity", "Recorder", "Simulation", "processors", "simulate"]
 
@@ -168,7 +172,7 @@ def _plan(
     return found, halos(found)
 
 
-def _run(run: Run, images: NDArray[np.uint8], batch: int, threads: int, done: _Done) -> list[Totals]:
+def _run(run: Run, images: NDArray[np.uint8], batch: int, threads: int, done: _Done) -> Iterator[Totals]:
     """Run every slice, in threads of their own; where there are fewer, several threads share a slice."""
     workspaces = threading.local()
     starts = range(0, len(images), batch)
@@ -183,20 +187,22 @@ def _run(run: Run, images: NDArray[np.uint8], batch: int, threads: int, done: _D
         done(len(part))
         return totals
 
-    if threads == 1:
-        with _blas().limit(limits=1, user_api="blas"):
-            return [work(first, None) for first in starts]
-    with (
-        _blas().limit(limits=1, user_api="blas"),
-        ThreadPoolExecutor(workers) as pool,
-        ThreadPoolExecutor(threads) as helpers,
-    ):
-        futures = [pool.submit(work, first, helpers if shared > 1 else None) for first in starts]
-        try:
-            return [future.result() for future in futures]
-        finally:
-            for future in futures:
-                future.cancel()
+    with _blas().limit(limits=1, user_api="blas"):
+        if threads == 1:
+            yield from (work(first, None) for first in starts)
+            return
+        with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(threads) as helpers:
+            futures: deque[Future[Totals]] = deque()
+            try:
+                for first in starts:
+                    futures.append(pool.submit(work, first, helpers if shared > 1 else None))
+                    if len(futures) > AHEAD * workers:
+                        yield futures.popleft().result()
+                while futures:
+                    yield futures.popleft().result()
+            finally:
+                for future in futures:
+                    future.cancel()
 
 
 @cache
@@ -205,17 +211,22 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _merge(parts: list[Totals]) -> Totals:
-    def summed(counters: list[dict[str, NDArray[np.int64]]]) -> dict[str, NDArray[np.int64]]:
-        return {key: np.sum([each[key] for each in counters], axis=0) for key in counters[0]}
-
-    return Totals(
-        membranes=np.concatenate([part.membranes for part in parts], axis=1),
-        spikes=summed([part.spikes for part in parts]),
-        saturations=summed([part.saturations for part in parts]),
-        synaptic_operations=summed([part.synaptic_operations for part in parts]),
-        drained=max(part.drained for part in parts),
-    )
+def _merge(parts: Iterator[Totals]) -> Totals:
+    """All slices together, in order; what was added up is not kept."""
+    whole = next(parts)
+    membranes = [whole.membranes]
+    for part in parts:
+        membranes.append(part.membranes)
+        for ours, theirs in (
+            (whole.spikes, part.spikes),
+            (whole.saturations, part.saturations),
+            (whole.synaptic_operations, part.synaptic_operations),
+        ):
+            for key, count in theirs.items():
+                ours[key] += count
+        whole.drained = max(whole.drained, part.drained)
+    whole.membranes = np.concatenate(membranes, axis=1)
+    return whole
 
 
 class _Done:

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
+from refsnn import files
 from refsnn.ann import graph, project
 from refsnn.data import Dataset, pickles, store
 from refsnn.data.readers import read
@@ -30,10 +31,10 @@ def labels(count, classes=10):
     return RANDOM.integers(0, classes, count)
 
 
-def check(data, expected_images, expected_labels):
+def check(data, expected_images, expected_labels, *, in_file=False):
     assert data.images.dtype == np.uint8
     assert data.images.flags.c_contiguous
-    assert data.images.flags.writeable
+    assert data.images.flags.writeable != in_file
     np.testing.assert_array_equal(data.images, expected_images)
     if expected_labels is None:
         assert data.labels is None
@@ -160,7 +161,17 @@ def test_npz_without_labels_and_npy(tmp_path):
     np.savez(tmp_path / "file.npz", images=pictures)
     np.save(tmp_path / "file.npy", pictures)
     for name in ("file.npz", "file.npy"):
-        check(read(tmp_path / name).test, pictures[:, None], None)
+        check(read(tmp_path / name).test, pictures[:, None], None, in_file=name == "file.npy")
+
+
+def test_images_in_one_piece_stay_in_their_file(tmp_path):
+    """So a data set may be larger than the memory."""
+    pictures = images(6, (3, 8, 8))
+    np.save(tmp_path / "file.npy", pictures)
+    with files.create(tmp_path / "file.h5", store.SCHEMA, store.VERSION) as file:
+        file["images"], file["labels"] = pictures, np.arange(6)
+    for name, expected in (("file.npy", None), ("file.h5", np.arange(6))):
+        check(read(tmp_path / name, (3, 8, 8)).test, pictures, expected, in_file=True)
 
 
 @pytest.mark.parametrize(
@@ -204,11 +215,11 @@ def test_own_file(tmp_path):
     store.write(tmp_path / "second", data)
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
     found = read(tmp_path / "first", (3, 4, 4), 2).test
-    check(found, data.images, data.labels)
+    check(found, data.images, data.labels, in_file=True)
     assert (found.class_names, found.name) == (data.class_names, data.name)
     features = Dataset(images=images(5, (12,)))
     store.write(tmp_path / "features", features)
-    check(read(tmp_path / "features", (12,)).test, features.images, None)
+    check(read(tmp_path / "features", (12,)).test, features.images, None, in_file=True)
 
 
 def test_label_beyond_the_class_names(tmp_path):
@@ -223,8 +234,8 @@ def test_images_inside_a_network(tmp_path):
     path = tmp_path / "weights.h5"
     project.write(path, network, writer="test", test=test, calibration=calibration)
     splits = read(path)
-    check(splits.test, test.images, test.labels)
-    check(splits.train, calibration.images, None)
+    check(splits.test, test.images, test.labels, in_file=True)
+    check(splits.train, calibration.images, None, in_file=True)
     project.write(path, network, writer="test")
     with pytest.raises(InputError, match="carries no test images"):
         read(path)
