@@ -22,7 +22,7 @@ from hdl.neuron import (
     trace_layout,
 )
 from hdl.parameters import Parameters
-from hdl.ram import ram
+from hdl.ram import ram, registered
 from hdl.register import copy
 from hdl.tables import address_bits, write_layout
 
@@ -153,7 +153,7 @@ class NeuronBank(Component):
         m.d.comb += [write.en.eq(self.write.enable), write.addr.eq(self.write.address), write.data.eq(self.write.data)]
         constants = Signal(data.ArrayLayout(constants_layout(parameters), channels))
         remaining, shifting = Signal(range(channels + 3)), Signal()
-        found = later(m, read.data.as_value(), constants_layout(parameters).size, "found", 2)
+        found = registered(m, read, constants_layout(parameters), "found", 2).as_value()
         there = (remaining > 1) & (remaining <= channels + 1)
         m.d.comb += [
             shifting.eq(later(m, there, 1, "shifting", 2)),

@@ -11,7 +11,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
+from hdl.delay import later
 from hdl.parameters import Parameters
+from hdl.queue import Queue
 from hdl.register import copy
 from hdl.tables import CHUNK_BITS, COORDINATE_BITS, COUNT_BITS, address_bits
 
@@ -37,22 +39,27 @@ def word_layout(parameters: Parameters) -> data.StructLayout:
     )
 
 
-NEIGHBOURS = 4
-"""Channels among which a word is chosen at first: wires, not logic, limit the clock."""
+QUEUE = 8
+"""Words that may wait to be taken."""
+UNDER_WAY = 4
+"""Words between the decision to send them and the queue's count of them."""
 
 
 class Collector(Component):
     """Collects a chunk of columns of a tile, and sends it out, channel by channel.
 
+    Channels move up: the word that is sent is always the first one's, and each channel takes over what the next one
+    holds. So no word crosses the core on its way out, and a chunk that has been sent leaves silence behind.
+
     Ports:
         push: In(1): ``spikes`` are the next ones: C times 2 bits, all pixels of a column, then the next column.
-        clear: In(1): forget; missing columns in front are silent.
+            Columns that are missing in front, since the chunk before has been sent, are silent.
         emit: In(1): a pulse: send the chunk, what is pushed in this cycle included. show: In(1): a pulse: send
-            ``membranes`` of the pixel ``place`` instead, as they are from the next cycle on. Both stay meanwhile.
+            ``membranes`` of the pixel ``place`` instead, as they are in the next cycle.
         sending: Out(1), from the cycle after such a pulse on: words are still to be chosen. Meanwhile there is no other
-            pulse, and nothing is pushed or cleared.
+            pulse, and nothing is pushed.
         channel: In: the first of the C channels; row, group, index: In: of the tile; last: In(P): the pixels that exist
-            in this tile's group. Taken with the pulse.
+            in this tile's group. All and ``place`` are taken with the pulse.
         channels, rows: In: of the map; steady.
         words: Out, stream of ``word_layout``.
         busy: Out(1): a word has not been taken yet.
@@ -61,7 +68,7 @@ class Collector(Component):
     is not in the map takes its cycle all the same.
     """
 
-    latency = 5
+    latency = 6
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -70,7 +77,6 @@ class Collector(Component):
             {
                 "push": In(1),
                 "spikes": In(data.ArrayLayout(2, parameters.channels)),
-                "clear": In(1),
                 "emit": In(1),
                 "show": In(1),
                 "sending": Out(1),
@@ -93,7 +99,7 @@ class Collector(Component):
 
         Args:
             tile: ``channel``, ``channels``, ``row``, ``rows``, ``group``, ``index``, ``last``, as at the ports.
-            spikes: of the last pushes since ``clear``, J * R * P at most: C times -1, 0 or 1.
+            spikes: of the pushes since the chunk before, J * R * P at most: C times -1, 0 or 1.
         """
         parameters = self.parameters
         places = parameters.places
@@ -129,102 +135,83 @@ class Collector(Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        parameters = self.parameters
-        channels, rows, pixels = parameters.channels, parameters.rows, parameters.pixels
-        columns, places = parameters.columns, parameters.places
-        trains = [Signal(2 * places * columns, name=f"train_{c}") for c in range(channels)]
-        for c, train in enumerate(trains):
-            # A copy for each channel: wires, not the trains, limit the clock.
-            pushed = copy(m, Cat(self.spikes[c], self.push, self.clear), parameters.device, f"pushed_{c}", reset=True)
-            with m.If(pushed[3]):
-                m.d.sync += train.eq(0)
-            with m.Elif(pushed[2]):
-                m.d.sync += train.eq(Cat(train[2:], pushed[:2]))
+        channels, rows = self.parameters.channels, self.parameters.rows
+        pixels, columns = self.parameters.pixels, self.parameters.columns
+        m.submodules.queue = queue = Queue(word_layout(self.parameters), QUEUE, UNDER_WAY)
 
-        # What is sent, and of which tile. What is left of the map is known when the first word is chosen.
-        tile = Signal(
-            data.StructLayout(
-                {name: getattr(self, name).shape() for name in ("channel", "row", "group", "index", "last")}
-            )
-        )
-        started, showing, sending, leaving = Signal(), Signal(), Signal(), Signal(2)
-        channels_left, rows_left = Signal(COUNT_BITS), Signal(COORDINATE_BITS - 1)
-        m.d.sync += [
-            started.eq(self.emit | self.show),
-            channels_left.eq(self.channels - tile.channel),
-            rows_left.eq(self.rows - tile.row),
+        # What is sent, and of which tile.
+        kept = ("row", "group", "index", "last", "place")
+        tile = Signal(data.StructLayout({name: getattr(self, name).shape() for name in kept}))
+        showing, sending, moves_on, advance = Signal(), Signal(), Signal(), Signal()
+        channel, number, at_row = Signal.like(self.channel), Signal(range(channels + 1)), Signal(range(rows + 1))
+        m.d.comb += [
+            moves_on.eq(sending & queue.room),
+            advance.eq(moves_on & (showing | (at_row == rows - 1))),
         ]
         with m.If(self.emit | self.show):
-            m.d.sync += [
-                showing.eq(self.show),
-                *(getattr(tile, name).eq(getattr(self, name)) for name in ("channel", "row", "group", "index", "last")),
-            ]
-        with m.If(started):
-            m.d.sync += sending.eq(1)
-        m.d.comb += self.sending.eq(started | sending | leaving.any())
-
-        # A word is chosen among neighbouring channels first, then among those, then it is offered.
-        at_channel = Signal(range(max(channels, 2)))
-        at_row = Signal(range(max(rows, 2)))
-        free, last = Signal(), Signal()
-        m.d.comb += [
-            free.eq(~self.words.valid | self.words.ready),
-            last.eq((at_channel == channels - 1) & (showing | (at_row == rows - 1))),
-        ]
-        with m.If(free & sending):
+            m.d.sync += [sending.eq(1), showing.eq(self.show), channel.eq(self.channel)]
+            m.d.sync += [getattr(tile, name).eq(getattr(self, name)) for name in kept]
+        with m.If(moves_on):
             m.d.sync += at_row.eq(at_row + 1)
-            with m.If(showing | (at_row == rows - 1)):
-                m.d.sync += [at_row.eq(0), at_channel.eq(at_channel + 1)]
-            with m.If(last):
-                m.d.sync += [at_channel.eq(0), sending.eq(0)]
+        with m.If(advance):
+            m.d.sync += [at_row.eq(0), channel.eq(channel + 1), number.eq(number + 1)]
+            with m.If(number == channels - 1):
+                m.d.sync += [number.eq(0), sending.eq(0)]
 
-        def held(value: Any, shape: Any, name: str) -> Any:
-            register = Signal(shape, name=name)
-            with m.If(free):
-                m.d.sync += register.eq(value)
-            return register
-
-        place_row, place_pixel = self.place // pixels, self.place % pixels
-        row = Mux(showing, place_row, at_row)
-        in_word = [2 * (j * places + p) for p in range(pixels) for j in range(columns)]
-        words = [
-            Choice([Cat(train[2 * r * pixels + bit :][:2] for bit in in_word) for r in range(rows)])[at_row]
-            for train in trains
+        # The first channel's word a cycle later, which of the map it is, and the word as it waits to be taken.
+        train, membrane = self._first(m, advance)
+        moved, left = later(m, moves_on, 1, "moved"), Signal()
+        at_channel = later(m, channel, channel.shape(), "at_channel")
+        place_row, place_pixel = tile.place // pixels, tile.place % pixels
+        chosen_row = later(m, at_row, at_row.shape(), "chosen_row")
+        row = later(m, tile.row + Mux(showing, place_row, at_row), tile.row.shape(), "row")
+        in_word = [2 * (j * rows * pixels + p) for p in range(pixels) for j in range(columns)]
+        of_rows = [Cat(train[2 * r * pixels + bit :][:2] for bit in in_word) for r in range(rows)]
+        word, existing = queue.word, Cat(tile.last[p].replicate(2 * columns) for p in range(pixels))
+        found = later(m, Mux(showing, membrane, Choice(of_rows)[chosen_row]), word.data.shape(), "found")
+        exists = Mux(showing, tile.last.bit_select(place_pixel, 1), 1)
+        within = later(m, moved & (at_channel < self.channels) & (row < self.rows), 1, "within")
+        m.d.sync += [
+            left.eq(moved),
+            queue.put.eq(within & exists),
+            word.membrane.eq(showing),
+            word.channel.eq(later(m, at_channel, channel.shape(), "word_channel")),
+            word.row.eq(later(m, row, row.shape(), "word_row")),
+            word.group.eq(tile.group),
+            word.index.eq(Mux(showing, place_pixel, tile.index)),
+            word.data.eq(Mux(showing, found, found & existing)),
         ]
-        word: dict[str, Any] = {
-            "leaving": sending,
-            "within": sending & (at_channel < channels_left) & (row < rows_left),
-            "exists": ~showing | tile.last.bit_select(place_pixel, 1),
-            "channel": tile.channel + at_channel,
-            "row": tile.row + row,
-        }
-        shapes = {"leaving": 1, "within": 1, "exists": 1, "channel": unsigned(COUNT_BITS), "row": self.row.shape()}
-        for stage in (1, 2):
-            word = {name: held(value, shapes[name], f"{name}_{stage}") for name, value in word.items()}
-            m.d.comb += leaving[stage - 1].eq(word["leaving"])
-        block = held(at_channel // NEIGHBOURS, range(max(-(-channels // NEIGHBOURS), 2)), "block")
-
-        def chosen(values: list[Any], shape: Any, name: str) -> Any:
-            """Of all channels' values the one at hand, two stages later."""
-            near = [
-                held(Choice(values[first : first + NEIGHBOURS])[at_channel % NEIGHBOURS], shape, f"{name}_{first}")
-                for first in range(0, channels, NEIGHBOURS)
-            ]
-            return held(Choice(near)[block], shape, name)
-
-        events = chosen(words, parameters.word_bits, "events")
-        membrane = chosen([self.membranes[c] for c in range(channels)], parameters.state_bits, "membrane")
-        existing = Cat(tile.last[p].replicate(2 * columns) for p in range(pixels))
-        payload = self.words.payload
-        with m.If(free):
-            m.d.sync += [
-                self.words.valid.eq(word["within"] & word["exists"]),
-                payload.membrane.eq(showing),
-                payload.channel.eq(word["channel"]),
-                payload.row.eq(word["row"]),
-                payload.group.eq(tile.group),
-                payload.index.eq(Mux(showing, place_pixel, tile.index)),
-                payload.data.eq(Mux(showing, membrane, events & existing)),
-            ]
-        m.d.comb += self.busy.eq(self.sending | self.words.valid)
+        m.d.comb += [
+            self.sending.eq(sending | moved | left),
+            self.busy.eq(self.sending | queue.put | ~queue.empty),
+            self.words.payload.eq(queue.words.payload),
+            self.words.valid.eq(queue.words.valid),
+            queue.words.ready.eq(self.words.ready),
+        ]
         return m
+
+    def _first(self, m: Module, advance: Signal) -> tuple[Signal, Signal]:
+        """The first channel's spikes since the chunk before, and its membrane; two cycles after ``advance`` the next's.
+
+        Each channel listens to a copy of its own: wires, not logic, limit the clock.
+        """
+        parameters = self.parameters
+        spikes = Signal(2 * parameters.places * parameters.columns)
+        membrane = Signal(parameters.state_bits)
+        moves = self.push | self.show | advance
+        for c in reversed(range(parameters.channels)):
+            own = copy(
+                m,
+                Cat(self.spikes[c], self.push, self.show, moves),
+                parameters.device,
+                f"moves_{c}",
+                reset=True,
+            )
+            after_spikes, after_membrane = spikes, membrane
+            spikes, membrane = Signal.like(spikes, name=f"train_{c}"), Signal.like(membrane, name=f"membrane_{c}")
+            with m.If(own[4]):
+                m.d.sync += [
+                    spikes.eq(Mux(own[2], Cat(spikes[2:], own[:2]), after_spikes)),
+                    membrane.eq(Mux(own[3], self.membranes[c], after_membrane)),
+                ]
+        return spikes, membrane

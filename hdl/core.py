@@ -204,7 +204,6 @@ class Core(Component):
             bank.half.eq(firing.half),
             bank.settings.eq(job.settings),
             collector.push.eq(firing.push),
-            collector.clear.eq(firing.clear),
             collector.emit.eq(firing.emit),
             collector.show.eq(firing.show),
             collector.spikes.eq(bank.spikes),

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
-from amaranth.lib import enum, fifo
+from amaranth.lib import enum
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.bank import HALVES, latency
 from hdl.delay import at_last, later
 from hdl.neuron import Constant, Fire, beat_layout, revisit
 from hdl.parameters import Parameters
+from hdl.queue import Queue
 from hdl.sequencer import mark_layout
 from hdl.tables import CHUNK_BITS, COORDINATE_BITS, STEP_BITS, address_bits, job_layout
 
@@ -49,11 +50,10 @@ class Firing(Component):
         released: Out(1): a pulse: they are not needed any more.
         beat: Out, ``beat_layout``; place, half: Out.
         push: Out(1): ``NeuronBank.latency`` cycles after a beat that belongs to a train (also an empty one).
-        clear: Out(1): a pulse: a new train begins.
         emit: Out(1): a pulse: a chunk of columns is complete, with the push of this cycle. show: Out(1): a pulse: the
             membranes of ``place`` are there from the next cycle on.
         sending: In(1), from the cycle after ``emit`` or ``show`` on: words are still to come. Meanwhile nothing is
-            pushed or cleared, and a ``place`` that is shown stays; but the next tile's sums are taken in.
+            pushed; but the next tile's sums are taken in.
         row, group, index: Out, with ``emit`` or ``show``: of the tile: its first row, its group; of the words: the
             chunk.
 
@@ -79,7 +79,6 @@ class Firing(Component):
                 "place": Out(unsigned(address_bits(parameters.places))),
                 "half": Out(1),
                 "push": Out(1),
-                "clear": Out(1),
                 "emit": Out(1),
                 "show": Out(1),
                 "sending": In(1),
@@ -159,28 +158,28 @@ class Firing(Component):
         parameters, job = self.parameters, self.job
         columns = parameters.columns
 
-        m.submodules.marks = marks = fifo.SyncFIFO(width=mark_layout().size, depth=HALVES)
-        mark = Signal(mark_layout())
+        m.submodules.marks = marks = Queue(mark_layout(), HALVES)
+        mark = marks.words.payload
         full = Signal(range(HALVES + 1))
-        released, half = Signal(), Signal()
-        m.d.comb += [
-            marks.w_en.eq(self.marked),
-            marks.w_data.eq(self.mark.as_value()),
-            mark.as_value().eq(marks.r_data),
-            marks.r_en.eq(released),
-        ]
+        releases, half = Signal(), Signal()
+        released = later(m, releases, 1, "released_1")
+        m.d.comb += [marks.put.eq(self.marked), marks.word.eq(self.mark), marks.words.ready.eq(released)]
         m.d.sync += [full.eq(full + self.filled - released), half.eq(half ^ released)]
 
+        # A sweep goes on until another one, or none, is entered.
         sweep = Signal(Sweep)
         counter = Signal(range(max(self.span, self.latency + 2)))
         column = Signal(range(max(columns, 2)))
         step = Signal(STEP_BITS)
         again, first = Signal(), Signal()
-        clear, show, shown = Signal(), Signal(), Signal()
+        show, shown = Signal(), Signal()
         tile_row, tile_column = Signal(COORDINATE_BITS - 1), Signal(COORDINATE_BITS - 1)
         # What is compared changes some cycles before it matters: its comparison waits in a register.
         swept, stepped, added = Signal(), Signal(), Signal()
-        ends_chunk, complete = Signal(), Signal()
+        ends_chunk, complete, landed = Signal(), Signal(), Signal()
+        accumulates = later(m, job.separated | job.readout, 1, "accumulates")
+        unmoved = later(m, job.separated | job.still, 1, "unmoved")
+        there = later(m, (full != 0) & ~releases & ~released, 1, "there")
         stepping = (sweep == Sweep.CONSTANT) | (sweep == Sweep.STEP) | (sweep == Sweep.SEND)
         repeated = at_last(m, step, job.repeats, "repeated")
         ends_row = at_last(m, tile_column, job.tile_columns, "ends_row")
@@ -191,6 +190,7 @@ class Firing(Component):
             added.eq((sweep == Sweep.CONSTANT) & repeated & (counter == self.span - 2)),
             ends_chunk.eq(column == columns - 1),
             complete.eq(step >= job.length),
+            landed.eq((sweep == Sweep.NONE) & (counter == self.latency)),
         ]
         with m.If(sweep != Sweep.NONE):
             m.d.sync += counter.eq(Mux(swept, 0, counter + 1))
@@ -199,94 +199,86 @@ class Firing(Component):
         with m.If(added):
             m.d.sync += step.eq(0)
 
+        begins, turns = Signal(), Signal()
+        with m.If(later(m, begins | turns, 1, "begun")):
+            m.d.sync += [again.eq(0), first.eq(1), step.eq(0), column.eq(job.lead), self.index.eq(0)]
+        with m.If(later(m, turns, 1, "turned")):
+            m.d.sync += tile_column.eq(Mux(ends_row, 0, tile_column + 1))
+            with m.If(ends_row):
+                m.d.sync += [
+                    tile_row.eq(Mux(ends_map, 0, tile_row + 1)),
+                    self.row.eq(Mux(ends_map, 0, self.row + parameters.rows)),
+                ]
+
+        def enter(state: str, kind: Any = Sweep.NONE) -> None:
+            m.next = state
+            m.d.sync += sweep.eq(kind)
+
         m.d.sync += [self.idle.eq(0), self.emit.eq(0)]
         with m.FSM():
             with m.State("idle"):
-                m.d.sync += [self.idle.eq(~self.sending), tile_row.eq(0), tile_column.eq(0), self.row.eq(0)]
+                m.d.sync += self.idle.eq(~self.sending)
+                m.d.comb += begins.eq(self.begin)
                 with m.If(self.begin):
                     m.next = "tile"
             with m.State("tile"):
-                m.d.sync += [again.eq(0), first.eq(1), step.eq(0), column.eq(job.lead), self.index.eq(0)]
-                m.d.sync += self.group.eq(tile_column)
                 m.next = "wait"
-            with m.State("wait"), m.If(full != 0):
+            with m.State("wait"), m.If(there):
                 with m.If(mark.static):
-                    m.next = "static"
-                with m.Elif(job.separated | job.readout):
-                    m.next = "accumulate"
+                    enter("static", Sweep.STATIC)
+                with m.Elif(accumulates):
+                    enter("accumulate", Sweep.ACCUMULATE)
                 with m.Elif(first):
-                    m.next = "initial"
+                    enter("initial", Sweep.INITIAL)
                 with m.Else():
-                    m.next = "train"
-            with m.State("static"):
-                m.d.comb += sweep.eq(Sweep.STATIC)
-                with m.If(swept):
-                    m.d.comb += released.eq(1)
-                    m.d.sync += again.eq(again | mark.last)
-                    m.next = "settle"
-                    with m.If(~mark.end):
-                        m.next = "wait"
+                    enter("train")
+            with m.State("static"), m.If(swept):
+                m.d.comb += releases.eq(1)
+                m.d.sync += again.eq(again | mark.last)
+                enter("settle")
+                with m.If(~mark.end):
+                    enter("wait")
             with m.State("settle"):
                 # A static current takes a cycle longer than a membrane to be there.
-                m.next = "constant"
-                with m.If(~job.separated & ~job.readout):
-                    m.next = "initial"
-            with m.State("initial"):
-                m.d.comb += sweep.eq(Sweep.INITIAL)
-                with m.If(swept):
-                    m.d.sync += first.eq(0)
-                    m.next = "train"
-            with m.State("accumulate"):
-                m.d.comb += sweep.eq(Sweep.ACCUMULATE)
-                with m.If(swept):
-                    m.d.comb += released.eq(1)
-                    m.d.sync += first.eq(0)
-                    m.next = "wait"
-                    with m.If(mark.end):
-                        m.next = "constant"
+                enter("constant", Sweep.CONSTANT)
+                with m.If(~accumulates):
+                    enter("initial", Sweep.INITIAL)
+            with m.State("initial"), m.If(swept):
+                m.d.sync += first.eq(0)
+                enter("train")
+            with m.State("accumulate"), m.If(swept):
+                m.d.comb += releases.eq(1)
+                m.d.sync += first.eq(0)
+                enter("wait")
+                with m.If(mark.end):
+                    enter("constant", Sweep.CONSTANT)
             with m.State("constant"):
-                m.d.comb += sweep.eq(Sweep.CONSTANT)
                 with m.If(swept):
                     m.d.sync += first.eq(0)
                 with m.If(added):
-                    m.next = "train"
+                    enter("train")
                     with m.If(job.readout):
-                        m.next = "show"
+                        enter("show")
             with m.State("train"), m.If(~self.sending):
                 # The words of the chunk before have left.
-                m.d.comb += clear.eq(step == 0)
-                m.next = "step"
-                with m.If(job.separated):
-                    m.next = "send"
-            with m.State("step"):
-                m.d.comb += sweep.eq(Sweep.STEP)
-                with m.If(swept):
-                    m.d.sync += column.eq(column + 1)
-                    with m.If(ends_chunk):
-                        m.d.comb += released.eq(~job.still)
-                        m.d.sync += column.eq(0)
-                        m.next = "land"
-            with m.State("send"):
-                m.d.comb += sweep.eq(Sweep.SEND)
-                with m.If(swept):
-                    m.d.sync += column.eq(column + 1)
-                    with m.If(ends_chunk):
-                        m.d.sync += column.eq(0)
-                        m.next = "land"
+                enter("fire", Mux(job.separated, Sweep.SEND, Sweep.STEP))
+            with m.State("fire"), m.If(swept):
+                m.d.sync += column.eq(column + 1)
+                with m.If(ends_chunk):
+                    m.d.comb += releases.eq(~unmoved)
+                    m.d.sync += column.eq(0)
+                    enter("land")
             with m.State("land"):
                 # The last beats are still under way.
                 m.d.sync += counter.eq(counter + 1)
-                with m.If(counter == self.latency):
-                    m.d.sync += counter.eq(0)
-                    m.next = "emit"
-            with m.State("emit"):
-                m.d.sync += self.emit.eq(1)
-                m.next = "emitted"
+                with m.If(landed):
+                    m.d.sync += [counter.eq(0), self.emit.eq(1)]
+                    m.next = "emitted"
             with m.State("emitted"):
                 m.d.sync += self.index.eq(self.index + 1)
                 with m.If(complete):
                     m.next = "next"
-                with m.Elif(job.separated | job.still):
+                with m.Elif(unmoved):
                     m.next = "train"
                 with m.Else():
                     m.next = "wait"
@@ -295,7 +287,6 @@ class Firing(Component):
                 m.d.sync += shown.eq(0)
                 m.next = "shown"
             with m.State("shown"):
-                # ``place`` holds while the membranes of its channels leave.
                 m.d.sync += shown.eq(shown | self.show)
                 with m.If(shown & ~self.sending):
                     m.d.sync += counter.eq(counter + 1)
@@ -304,22 +295,16 @@ class Firing(Component):
                         m.d.sync += counter.eq(0)
                         m.next = "next"
             with m.State("next"):
-                m.d.sync += tile_column.eq(tile_column + 1)
+                m.d.comb += turns.eq(1)
                 m.next = "tile"
-                with m.If(ends_row):
-                    m.d.sync += [
-                        tile_column.eq(0),
-                        tile_row.eq(tile_row + 1),
-                        self.row.eq(self.row + parameters.rows),
-                    ]
-                    with m.If(ends_map):
-                        m.next = "idle"
+                with m.If(ends_row & ends_map):
+                    m.next = "idle"
         self._beats(m, sweep, counter, step, column, mark, again, first)
         m.d.comb += [
-            self.released.eq(later(m, released, 1, "released", self.ahead)),
+            self.group.eq(tile_column),
+            self.released.eq(later(m, released, 1, "released", self.ahead - 1)),
             self.half.eq(later(m, half, 1, "half", self.ahead)),
             self.place.eq(later(m, counter, self.place.shape(), "place", self.ahead)),
-            self.clear.eq(later(m, clear, 1, "clear", self.ahead)),
             self.show.eq(later(m, show, 1, "show", self.ahead + 1)),
         ]
         return m

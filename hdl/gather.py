@@ -7,12 +7,13 @@ from typing import Any
 
 from amaranth.hdl import Array as Choice
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, fifo, stream
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.delay import carried, later
 from hdl.parameters import Parameters
-from hdl.ram import ram
+from hdl.queue import Queue
+from hdl.ram import ram, registered
 from hdl.sequencer import mark_layout, request_layout
 from hdl.tables import COORDINATE_BITS, address_bits
 
@@ -135,17 +136,17 @@ class Gather(Component):
         group_bits = parameters.pixels * pixel_bits
         request = self.requests.payload
 
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=window_layout(parameters).size, depth=DEPTH)
+        m.submodules.queue = queue = Queue(window_layout(parameters), DEPTH - 1)
         # ``ready`` is a register, and one request behind the credits.
         credits = Signal(range(DEPTH + 1), init=DEPTH)
         accepted, taken, ready = Signal(), Signal(), Signal()
         m.d.comb += [
             self.requests.ready.eq(ready),
             accepted.eq(self.requests.valid & self.requests.ready),
-            self.windows.valid.eq(queue.r_rdy),
-            self.windows.payload.eq(queue.r_data),
+            self.windows.valid.eq(queue.words.valid),
+            self.windows.payload.eq(queue.words.payload),
             taken.eq(self.windows.valid & self.windows.ready),
-            queue.r_en.eq(self.windows.ready),
+            queue.words.ready.eq(self.windows.ready),
         ]
         returned = later(m, Cat(taken, self.dropped), 2, "returned")
         m.d.sync += [ready.eq(credits > 1), credits.eq(credits - accepted + returned[0] + returned[1])]
@@ -180,7 +181,7 @@ class Gather(Component):
         for k in range(banks):
             m.d.sync += group_inside[k].eq((in_order[k] >= 0) & (in_order[k] < along[1].groups))
 
-        # Stage 3: the memories read; 4 and 5: registers: the first one near the memory, which is slow enough by itself.
+        # Stage 3: the memories read; 4 and 5: registers.
         found: list[list[Any]] = [[] for _ in range(rows)]
         for r in range(rows):
             for b in range(banks):
@@ -192,7 +193,7 @@ class Gather(Component):
                     write.data.eq(self.store.data),
                     read.addr.eq(word[r][b]),
                 ]
-                found[r].append(later(m, read.data, group_bits, f"found_{r}_{b}", 2))
+                found[r].append(registered(m, read, group_bits, f"found_{r}_{b}", 2))
         inside: list[Any] = []
         for stage in (3, 4, 5):
             late = Signal(data.StructLayout({"rows": rows, "groups": banks}), name=f"inside_{stage}")
@@ -242,10 +243,10 @@ class Gather(Component):
             payload.single.eq(single),
             payload.weights.eq(along[8].weights),
             *(payload.events[r].eq(window[r]) for r in range(rows)),
-            queue.w_data.eq(later(m, payload.as_value(), payload.as_value().shape(), "entry")),
+            queue.word.eq(later(m, payload, payload.shape(), "entry")),
         ]
         idle = ~along[8].marks & ~self.keep & silent.all()
-        m.d.sync += [self.dropped.eq(valid[8] & idle), queue.w_en.eq(valid[8] & ~idle)]
+        m.d.sync += [self.dropped.eq(valid[8] & idle), queue.put.eq(valid[8] & ~idle)]
         if parameters.pooling:
             for r in range(rows):
                 groups = (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hdl.parameters import Device
 from hdl.toolchain import run
@@ -144,10 +146,11 @@ def implement(
 
 
 def finish(netlist: Path, top: str, target: Target, inside: str) -> tuple[int, int]:
-    """Disconnect the carries that nothing reads; count all flip-flops, and the look-up tables inside a part.
+    """What vendors' synthesis does and yosys leaves; then count flip-flops, and the look-up tables inside a part.
 
-    Yosys gives every unread output a net of its own, and nextpnr spends a cell of an ECP5 to bring out the end of a
-    carry chain that has one. It also spends one to feed in a chain's first carry: this is counted.
+    Carries that nothing reads are disconnected: yosys gives every unread output a net of its own, and nextpnr spends a
+    cell of an ECP5 to bring out the end of a carry chain that has one. It also spends one to feed in a chain's first
+    carry: this is counted. Registers behind block RAMs are put into those.
     """
     design = json.loads(netlist.read_text(encoding="utf-8"))
     cells, ports = design["modules"][top]["cells"], design["modules"][top]["ports"]
@@ -163,5 +166,40 @@ def finish(netlist: Path, top: str, target: Target, inside: str) -> tuple[int, i
         if name.startswith(inside):
             luts += LUTS.get(cell["type"], 0)
             luts += cell["type"] == "CCU2C" and 2 * (cell["connections"]["CIN"][0] not in chained)
+    _use_output_registers(cells, users)
     netlist.write_text(json.dumps(design), encoding="utf-8")
     return sum(cell["type"].startswith(target.flip_flops) for cell in cells.values()), luts
+
+
+def _use_output_registers(cells: dict[str, Any], users: Mapping[Any, int]) -> None:
+    """Let an ECP5's block RAMs hold what they read in registers of their own, wherever a plain register follows.
+
+    A plain one always listens, is never reset, and has the memory's clock; nothing else reads the memory's output. All
+    bits of a memory have one, or it stays as it is.
+    """
+    registers = {
+        cell["connections"]["DI"][0]: name
+        for name, cell in cells.items()
+        if cell["type"] == "TRELLIS_FF"
+        and cell["connections"].get("LSR", ["0"]) == ["0"]
+        and "CE" not in cell["connections"]
+        and cell["parameters"]["CEMUX"].strip() == "1"
+        and cell["parameters"]["REGSET"] == "RESET"
+    }
+    for memory in [cell for cell in cells.values() if cell["type"] == "DP16KD"]:
+        wires = memory["connections"]
+        read = {
+            port: bits[0]
+            for port, bits in wires.items()
+            if memory["port_directions"][port] == "output" and users[bits[0]] > 1
+        }
+        behind = [registers.get(bit, "") for bit in read.values()]
+        if not all(
+            name and users[bit] == 2 and cells[name]["connections"]["CLK"] == wires["CLKB"]
+            for bit, name in zip(read.values(), behind, strict=True)
+        ):
+            continue
+        for port, name in zip(read, behind, strict=True):
+            wires[port] = cells.pop(name)["connections"]["Q"]
+        memory["parameters"] |= {"REGMODE_A": "OUTREG", "REGMODE_B": "OUTREG"}
+        wires |= {"OCEA": ["1"], "OCEB": ["1"]}

@@ -14,7 +14,7 @@ from hdl.delay import later
 from hdl.gather import window_layout
 from hdl.parameters import Parameters
 from hdl.pool import Pool
-from hdl.ram import ram
+from hdl.ram import ram, registered
 from hdl.register import copy
 from hdl.sequencer import mark_layout
 from hdl.tables import address_bits, tap_layout, write_layout
@@ -164,13 +164,14 @@ class Issue(Component):
         # max-pool unit only when the mark has reached it.
         room, told, told_before, ending = Signal(), Signal(), Signal(), Signal()
         m.d.sync += [room.eq(self.room & ~told & ~told_before & ~ending), told_before.eq(told)]
-        # When a window is single, no pass ends with it, but where there is only one pixel to be read out.
+        # A window that is single never waits once it is there, but for room, where there is only one pixel to be read
+        # out: its first step is its last.
         alone = window.single & (room | ~window.marks) if pixels == 1 else window.single
         m.d.comb += [
             going.eq(self.windows.valid & (room | ~(window.marks & begins))),
             told.eq(reading & begins),
             reading.eq(going & window.marks),
-            last.eq(at_last | (begins & alone)),
+            last.eq(at_last | alone),
             self.marked.eq(told & ~self.pooling),
             self.active.eq(going & ~window.marks),
             read_tap.addr.eq(window.first + index),
@@ -192,13 +193,16 @@ class Issue(Component):
             self.filled.eq(late(reading & ~self.pooling & last, 1, self.latency, "filled")),
         ]
 
-        # Cycle 1: the tap is read; 2 and 3: registers: the first one near the memory, which is slow enough by itself.
-        tap = late(read_tap.data, tap_layout(parameters), 2, "tap")
+        # Cycle 1: the tap is read; 2 and 3: registers.
+        tap = registered(m, read_tap, tap_layout(parameters), "tap", 2)
 
         # Weights. Cycle 4: their address; 5: a copy for a few memories, which read; 6 and 7: registers; 8: their plane.
         first_weights = late(window.weights, window.weights.shape(), 3, "weights")
         address = late(first_weights + tap.weight, window.weights.shape(), 1, "address")
-        high = late(tap.high, 1, 5, "high")
+        high = late(tap.high, 1, 4, "high")
+        highs = [
+            copy(m, high, parameters.device, f"high_{first}") for first in range(0, parameters.channels, NEIGHBOURS)
+        ]
         found: list[Any] = []
         for first in range(0, parameters.channels, NEIGHBOURS):
             number = min(NEIGHBOURS, parameters.channels - first)
@@ -210,12 +214,14 @@ class Issue(Component):
                 write.addr.eq(self.write_weights.address),
                 write.data.eq(self.write_weights.data[8 * first :][: 8 * number]),
             ]
-            found += [read.data[8 * at :][:8] for at in range(number)]
+            word = registered(m, read, unsigned(8 * number), f"weights_{first}", 2)
+            found += [word[8 * at :][:8] for at in range(number)]
         for channel in range(parameters.channels):
-            weight = late(found[channel], unsigned(8), 2, f"weight_{channel}")
+            weight = found[channel]
             if parameters.weight_planes == 2:
                 # By gates: synthesis makes a choice of 0 the reset of a register, and resets are slow.
-                weight = Cat(weight & (~high).replicate(8), Mux(high, weight, weight[7].replicate(8)))
+                upper = highs[channel // NEIGHBOURS]
+                weight = Cat(weight & (~upper).replicate(8), Mux(upper, weight, weight[7].replicate(8)))
             m.d.sync += operation.weights[channel].eq(weight)
 
         # Events. Cycles 4 to 6: the shifter; each stage keeps what the next ones can still reach. Then registers.

@@ -273,18 +273,19 @@ class Neuron(Component):
         reduced = before - up
         above, below = ~reduced[-1], _less(before, down)
         positive = register(rises & above, 1, "positive")
-        negative = register(falls & below & ~(rises & above), 1, "negative")
+        low = register(falls & below, 1, "low")
         unspent, spent = register(before, signed(width), "unspent"), register(reduced, signed(width), "spent")
         repaid = register(before + up, signed(width), "repaid")
         count = register(count, signed(self.parameters.count_bits), "count_last")
         # Reset.
         at += 1
+        negative = low & ~positive
         assert at == self.latency
         m.d.comb += [
             self.fired.eq(beats[at].valid & (beats[at].fire == Fire.YES)),
             self.spike.eq(Cat(positive | negative, negative)),
             self.stored.eq(beats[at].valid),
-            self.after.membrane.eq(Mux(positive, spent, Mux(negative, repaid, unspent))),
+            self.after.membrane.eq(Mux(positive, spent, Mux(low, repaid, unspent))),
             self.after.count.eq(count + positive - negative),
         ]
         # The rounding shift runs beside the firing: coarse, fine, then the sum; one bit more keeps the half.

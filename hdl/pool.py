@@ -14,7 +14,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hdl.collector import word_layout
 from hdl.delay import at_last, later
 from hdl.parameters import Parameters
-from hdl.ram import ram
+from hdl.ram import ram, registered
 from hdl.sequencer import mark_layout
 from hdl.tables import COUNT_BITS, address_bits, job_layout
 
@@ -92,16 +92,18 @@ class Pool(Component):
 
         late = partial(later, m)
 
-        # Two registers behind the memory: the first one near it, because it is slow enough by itself.
         shape = unsigned(places * columns)
         valid, address = late(self.operation, 1, "valid_read"), late(cell, cell.shape(), "address_read")
         valid, address = late(valid, 1, "valid_0", 2), late(address, cell.shape(), "address_0", 2)
         enable = late(self.enable, shape, "enable_0", 3)
         negative = late(self.negative, shape, "negative_0", 3)
         inside = late(self.inside, places, "inside_0", 3)
-        found = late(read.data, data.ArrayLayout(number, places), "found")
+        found = registered(m, read, data.ArrayLayout(number, places), "found")
         running: list[Any] = [late(Mux(fresh, 0, found[place]), number, f"so_far_{place}") for place in range(places)]
-        largest = [[Signal(number, name=f"largest_{place}_{j}") for j in range(columns)] for place in range(places)]
+        least = -1 << width - 1
+        largest = [
+            [Signal(number, name=f"largest_{place}_{j}", init=least) for j in range(columns)] for place in range(places)
+        ]
         emptied = Signal()
         for j in range(columns):
             for place in range(places):
@@ -114,14 +116,11 @@ class Pool(Component):
             enable, negative = late(enable, shape, f"enable_{j + 1}"), late(negative, shape, f"negative_{j + 1}")
             inside = late(inside, places, f"inside_{j + 1}")
             for place in range(places):
-                # The first cell of a window counts whatever it is.
-                filled = Signal(name=f"filled_{place}_{j}")
-                with m.If(valid & inside[place]):
-                    m.d.sync += filled.eq(1)
-                    with m.If(~filled | (running[place] > largest[place][j])):
-                        m.d.sync += largest[place][j].eq(running[place])
+                # Nothing is less than what a window begins with.
                 with m.If(emptied):
-                    m.d.sync += filled.eq(0)
+                    m.d.sync += largest[place][j].eq(least)
+                with m.Elif(valid & inside[place] & (running[place] > largest[place][j])):
+                    m.d.sync += largest[place][j].eq(running[place])
         m.d.comb += [
             write.en.eq(valid),
             write.addr.eq(address),

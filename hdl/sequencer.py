@@ -7,12 +7,13 @@ from itertools import product
 from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, fifo, stream
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.delay import at_last, later
 from hdl.parameters import Parameters
-from hdl.ram import ram
+from hdl.queue import Queue
+from hdl.ram import ram, registered
 from hdl.tables import (
     CHUNK_BITS,
     COORDINATE_BITS,
@@ -26,8 +27,8 @@ from hdl.tables import (
 
 QUEUE = 8
 """Requests that may wait to be taken."""
-IN_FLIGHT = 5
-"""Requests that are still made when there is no room for more."""
+UNDER_WAY = 4
+"""Requests between the decision to make them and the queue's count of them."""
 
 
 def mark_layout() -> data.StructLayout:
@@ -203,15 +204,13 @@ class Sequencer(Component):
 
         # What is asked for, but for the fetch's entry, which is still read. Requests queue: nothing in here has to stop
         # at once.
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=request_layout(parameters).size, depth=QUEUE)
+        m.submodules.queue = queue = Queue(request_layout(parameters), QUEUE, UNDER_WAY)
         waiting, read, made = Signal(), Signal(), Signal()
         asked = Signal(request_layout(parameters))
         asks = later(m, asked, request_layout(parameters), "asks", 2)
-        # The first register is near the memory, which is slow enough by itself.
-        fetch = later(m, read_fetch.data, fetch_layout(parameters), "fetch", 2)
-        found = later(m, read_segment.data, segment_layout(parameters), "found")
-        room = Signal()
-        request = Signal(request_layout(parameters))
+        fetch = registered(m, read_fetch, fetch_layout(parameters), "fetch", 2)
+        following = registered(m, read_segment, segment_layout(parameters), "following")
+        request = queue.word
         m.d.comb += [
             request.eq(asks),
             request.address.eq(asks.address + fetch.offset),
@@ -220,22 +219,21 @@ class Sequencer(Component):
             request.care.eq(fetch.care),
             request.first.eq(fetch.first),
             request.number.eq(fetch.number),
-            queue.w_data.eq(request.as_value()),
-            queue.w_en.eq(made),
-            self.requests.payload.as_value().eq(queue.r_data),
-            self.requests.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.requests.ready),
+            queue.put.eq(made),
+            self.requests.payload.eq(queue.words.payload),
+            self.requests.valid.eq(queue.words.valid),
+            queue.words.ready.eq(self.requests.ready),
         ]
         m.d.sync += [
             waiting.eq(0),
             read.eq(waiting),
             made.eq(read),
-            room.eq(queue.level <= QUEUE - IN_FLIGHT),
         ]
 
         # Three states are known beforehand: much follows from them.
-        running, closing, tiled, steps, closes = Signal(), Signal(), Signal(), Signal(), Signal()
-        m.d.comb += [steps.eq(running & room), closes.eq(closing & room)]
+        running, closing, closed, tiled, steps, closes = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
+        takes = Signal()
+        m.d.comb += [steps.eq(running & queue.room), closes.eq(closing & queue.room)]
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.busy.eq(0)
@@ -256,7 +254,7 @@ class Sequencer(Component):
             with m.State("load"), m.If(self.ready):
                 m.next = "take"
             with m.State("take"):
-                m.d.sync += segment.eq(found)
+                m.d.comb += takes.eq(1)
                 m.next = "multiply"
             with m.State("multiply"):
                 m.d.sync += [
@@ -289,22 +287,23 @@ class Sequencer(Component):
                     with m.Elif(segment.end & repeats):
                         m.d.sync += [pointer.eq(block_first), pass_first.eq(block_first)]
                 m.next = "run"
-            with m.State("run"), m.If(steps & last_fetch & last_input):
-                m.next = "next"
-            with m.State("next"), m.If(closes):
-                m.next = "take"
-                with m.If(segment.last & ends_pass & segment.end):
+            with m.State("run"), m.If(closed):
+                m.d.comb += takes.eq(1)
+                m.next = "multiply"
+                with m.If(tiled):
                     m.next = "tile"
             with m.State("tile"):
-                m.next = "take"
+                m.next = "multiply"
                 with m.If(ends_block):
                     m.next = "block"
                     with m.If(last_block):
                         m.next = "finish"
-            with m.State("finish"), m.If(~waiting & ~read & ~made & (queue.level == 0)):
+            with m.State("finish"), m.If(~waiting & ~read & ~made & queue.empty):
                 m.next = "idle"
 
-        m.d.sync += tiled.eq(closes & segment.last & segment.end & ends_pass)
+        m.d.sync += [closed.eq(closes), tiled.eq(closes & segment.last & segment.end & ends_pass)]
+        with m.If(takes):
+            m.d.sync += segment.eq(following)
         with m.If(tiled):
             m.d.sync += tile_column.eq(Mux(ends_row, 0, tile_column + 1))
             with m.If(ends_row):

@@ -116,7 +116,6 @@ class Bench:
             "half",
             "push",
             "released",
-            "clear",
             "emit",
             "show",
             "sending",
@@ -134,7 +133,7 @@ class Bench:
                 fields |= {"constant": Constant(beat.constant).value, "fire": beat.fire.value}
                 self.actions.append((cycle, "beat", place | {name: each for name, each in fields.items() if each}))
                 assert not beat.mask or (now["half"] == self.released % 2 and self.filled > self.released)
-            for name in ("push", "clear", "released"):
+            for name in ("push", "released"):
                 if now[name]:
                     self.actions.append((cycle, name, {}))
                     assert name == "released" or not now["sending"]
@@ -164,14 +163,12 @@ def test_tiles_of_every_schedule(schedule: str, size: dict[str, int], stalls: fl
     expected: list[Action] = []
     for _, y, x in product(range(blocks), range(2), range(2)):
         tile = {"row": y * firing.parameters.rows, "group": x}
-        if not job["readout"]:
-            expected.append(("clear", {}))
         for name, fields in firing.model(job, bench.marks):
             expected.append((name, fields | (tile if name in ("emit", "show") else {})))
     found = [action[1:] for action in bench.actions]
     # Pushes are late, but they are all there when a chunk is sent; the next tile begins before that.
     assert only(found, "beat", "released") == only(expected, "beat", "released")
-    assert only(found, "push", "clear", "emit", "show") == only(expected, "push", "clear", "emit", "show")
+    assert only(found, "push", "emit", "show") == only(expected, "push", "emit", "show")
     sums = {"beat", "show"} if job["readout"] else {"emit", "show"}
     assert only(found, *sums) == only(expected, *sums)
     check_distances(bench)
