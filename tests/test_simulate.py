@@ -249,7 +249,7 @@ def test_any_batch_and_any_number_of_threads_give_the_same_bits(schedule):
     network = small(schedule, drain=UNTIL_QUIET if schedule is RATE else 0)
     images = images_for(network, 13)
     first = simulate(network, images, 3, batch=13, threads=1)
-    for batch, threads in ((1, 1), (4, 2), (5, 3), (100, 2)):
+    for batch, threads in ((1, 1), (4, 2), (5, 3), (100, 2), (13, 3)):
         other = simulate(network, images, 3, batch=batch, threads=threads)
         np.testing.assert_array_equal(first.membranes, other.membranes)
         for name in ("spikes", "saturations", "synaptic_operations"):

@@ -25,21 +25,24 @@ def integrate_and_fire(
     width: Pair,
     arithmetic: type[np.signedinteger[Any]],
     first: int,
+    part: Pair,
     train: NDArray[np.int8],
     saturated: NDArray[np.int64],
 ) -> None:
     """Run neurons through the steps of ``currents``."""
     threshold, negative_threshold, initial = neuron
+    rows = slice(*part)
+    v, n = membrane[:, rows], count[:, rows]
     if first == 0:
-        membrane[:] = initial
-        count[:] = 0
+        v[:] = initial
+        n[:] = 0
     for step in range(currents.shape[1]):
-        total = membrane.astype(arithmetic) + currents[:, step]
+        total = v.astype(arithmetic) + currents[:, step, rows]
         u = np.clip(total, *width)
-        spike = fire(u, count, threshold, negative_threshold, *limits)
-        train[:, first + step] = spike
-        membrane[:] = u - spike * threshold
-        count[:] = count + spike
+        spike = fire(u, n, threshold, negative_threshold, *limits)
+        train[:, first + step, rows] = spike
+        v[:] = u - spike * threshold
+        n[:] = n + spike
         saturated[first + step] += np.count_nonzero(u != total)
 
 

@@ -84,7 +84,10 @@ class Synapses:
             down, along = self.projection.stride
             part += maps[:, ::down, ::along].astype(np.int32) * self.weights[:, 0, 0]
         else:
-            self._convolve(maps, self.weights.astype(exact), part)
+            weights = self.weights.astype(exact)
+            workspace.memory.share(
+                frames, lambda _, first, last: self._convolve(maps[first:last], weights, part[first:last])
+            )
 
     def _convolve(self, maps: NDArray[Any], weights: NDArray[Any], sums: NDArray[np.int32]) -> None:
         """Unfold the windows of a few frames at a time, and multiply."""

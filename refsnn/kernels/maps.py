@@ -9,6 +9,7 @@ its stride and dilation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
@@ -175,6 +176,15 @@ class Memory:
             memory = np.empty(size + DEPTH, np.int8)
             self._scratch[key] = memory[-memory.ctypes.data % DEPTH :][:size]
         return self._scratch[key]
+
+    def share(self, total: int, work: Callable[[int, int, int], None]) -> None:
+        """Do ``work(part, first, last)`` for the parts of ``range(total)``, each by one of those who share."""
+        parts = min(self.parts, total)
+        if self.helpers is None or parts < 2:
+            work(0, 0, total)
+            return
+        ends = [total * part // parts for part in range(parts + 1)]
+        list(self.helpers.map(work, range(parts), ends[:-1], ends[1:]))
 
     def take(self, layout: Layout, number: int, offset: int = 0) -> Maps:
         """Maps with zeros in the halo and anything inside."""

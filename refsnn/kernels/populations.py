@@ -14,7 +14,7 @@ from refsnn.kernels.vectors import WORD, nonzero_mask, population_count, prefer_
 
 @numba.njit(cache=True, nogil=True)
 def integrate_and_fire(  # type: ignore[no-untyped-def]
-    currents, membrane, count, neuron, limits, width, arithmetic, first, train, saturated
+    currents, membrane, count, neuron, limits, width, arithmetic, first, part, train, saturated
 ):
     """Run neurons through the steps of ``currents``, from the start or on from where an earlier call left them.
 
@@ -29,6 +29,7 @@ def integrate_and_fire(  # type: ignore[no-untyped-def]
         width: smallest and largest membrane.
         arithmetic: the integer type in which ``membrane + current`` is exact: ``np.int32`` or ``np.int64``.
         first: the step of the train that ``currents`` begin with.
+        part: the first row to run, and the one behind the last.
         train: ``(N, T', R, L) int8``: receives the spikes.
         saturated: ``(T',) int64``: the number of clamped membranes is added.
     """
@@ -38,9 +39,9 @@ def integrate_and_fire(  # type: ignore[no-untyped-def]
     high = np.int32(limits[1])
     smallest = arithmetic(width[0])
     largest = arithmetic(width[1])
-    images, steps, rows, length = currents.shape
+    images, steps, _, length = currents.shape
     for image in range(images):
-        for row in range(rows):
+        for row in range(part[0], part[1]):
             if first == 0:
                 for i in range(length):
                     membrane[image, row, i] = initial[i]

@@ -139,28 +139,43 @@ class Gathered:
         outside = (1, 1, currents[0, 0].size) if self.flat else currents.shape[2:]
         maps = events.reshape(frames, *inside)
         sums = currents.reshape(frames, *outside)
-        taps = self.window[0] * self.window[1]
         listed: tuple[NDArray[Any], ...] = ()
         listed_source = -1
         for block in self.blocks:
             if block.source != listed_source:
                 listed = _listed(self.loops, maps, block, workspace)
                 listed_source = block.source
-            offsets = workspace.take("offsets", taps * block.depth + COPIED, np.int32)
-            size = (*inside[:2], block.depth)
-            if maps.dtype == np.int8:
-                self.loops.gather_signs(
-                    listed, size, self.window, block.weights, block.vectors, offsets, sums, block.target
+            self._gather(block, listed, (*inside[:2], block.depth), largest, sums, workspace)
+
+    def _gather(
+        self,
+        block: Block,
+        listed: tuple[NDArray[Any], ...],
+        size: Shape,
+        largest: int,
+        sums: NDArray[np.int32],
+        workspace: Workspace,
+    ) -> None:
+        """Add a block's weights to ``(F, H, W, C)`` sums, whose lines the threads of a slice share."""
+        room = self.window[0] * self.window[1] * block.depth + COPIED
+        chunk = EXACT // max(largest, 1)
+        wide = chunk < SHORTEST_CHUNK
+        kind = block.vectors + WIDE * wide
+        length = room if wide else chunk
+        graded = len(listed) == 3
+
+        def work(part: int, first: int, last: int) -> None:
+            offsets = workspace.take(f"offsets {part}", room, np.int32)
+            lines, weights, target = (first, last), block.weights, block.target
+            if graded:
+                factors = workspace.take(f"factors {part}", room, np.int32)
+                self.loops.gather_graded(
+                    listed, size, self.window, weights, kind, length, offsets, factors, sums, target, lines
                 )
             else:
-                chunk = EXACT // max(largest, 1)
-                wide = chunk < SHORTEST_CHUNK
-                factors = workspace.take("factors", offsets.size, np.int32)
-                kind = block.vectors + WIDE * wide
-                length = offsets.size if wide else chunk
-                self.loops.gather_graded(
-                    listed, size, self.window, block.weights, kind, length, offsets, factors, sums, block.target
-                )
+                self.loops.gather_signs(listed, size, self.window, weights, block.vectors, offsets, sums, target, lines)
+
+        workspace.memory.share(sums.shape[0] * sums.shape[1], work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +202,12 @@ class Channelwise:
         maps = events.reshape(frames, *events.shape[2:])
         if self.repeat > 1:
             maps = np.repeat(maps, self.repeat, axis=-1)
-        self.loops.add_channelwise(
-            maps, self.weights, self.window, currents.reshape(frames, *currents.shape[2:]), self.channel
-        )
+        sums = currents.reshape(frames, *currents.shape[2:])
+
+        def work(part: int, first: int, last: int) -> None:
+            self.loops.add_channelwise(maps, self.weights, self.window, sums, self.channel, (first, last))
+
+        workspace.memory.share(frames * sums.shape[1], work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,92 +458,95 @@ _wide_8, _wide_4, _wide_2, _wide_1 = (make_gather(vectors, graded=True, wide=Tru
 
 @numba.njit(cache=True, nogil=True)
 def _gather_signs(  # type: ignore[no-untyped-def]
-    listed, size, window, weights, vectors, offsets, currents, target
+    listed, size, window, weights, vectors, offsets, currents, target, lines
 ):
     prefer_wide_vectors()
     plus, plus_starts, minus, minus_starts = listed
-    frames, height, width, depth = currents.shape
+    _, height, width, depth = currents.shape
     pixels = size[0] * size[1]
     scale = trailing_zeros(np.uint64(weights.shape[1]))
     at = weights.ctypes.data
     events = offsets.ctypes.data
-    for frame in range(frames):
+    for line in range(lines[0], lines[1]):
+        frame = line // height
+        y = line % height
         signs = 1 + (minus_starts[(frame + 1) * pixels] > minus_starts[frame * pixels])
-        for y in range(height):
-            for x in range(width):
-                out = currents.ctypes.data + 4 * (((frame * height + y) * width + x) * depth + target)
-                for sign in range(signs):
-                    if sign == 0:
-                        count = _collect(plus, plus_starts, offsets, frame, y, x, size, window, 1, scale)
-                    else:
-                        count = _collect(minus, minus_starts, offsets, frame, y, x, size, window, 1, scale)
-                    factor = 1 - 2 * sign
-                    if vectors == 8:
-                        _signs_8(events, events, count, EXACT, factor, at, out)
-                    elif vectors == 4:
-                        _signs_4(events, events, count, EXACT, factor, at, out)
-                    elif vectors == 2:
-                        _signs_2(events, events, count, EXACT, factor, at, out)
-                    else:
-                        _signs_1(events, events, count, EXACT, factor, at, out)
+        for x in range(width):
+            out = currents.ctypes.data + 4 * ((line * width + x) * depth + target)
+            for sign in range(signs):
+                if sign == 0:
+                    count = _collect(plus, plus_starts, offsets, frame, y, x, size, window, 1, scale)
+                else:
+                    count = _collect(minus, minus_starts, offsets, frame, y, x, size, window, 1, scale)
+                factor = 1 - 2 * sign
+                if vectors == 8:
+                    _signs_8(events, events, count, EXACT, factor, at, out)
+                elif vectors == 4:
+                    _signs_4(events, events, count, EXACT, factor, at, out)
+                elif vectors == 2:
+                    _signs_2(events, events, count, EXACT, factor, at, out)
+                else:
+                    _signs_1(events, events, count, EXACT, factor, at, out)
 
 
 @numba.njit(cache=True, nogil=True)
 def _gather_graded(  # type: ignore[no-untyped-def]
-    listed, size, window, weights, kind, chunk, offsets, factors, currents, target
+    listed, size, window, weights, kind, chunk, offsets, factors, currents, target, lines
 ):
     prefer_wide_vectors()
     rows, values, starts = listed
-    frames, height, width, depth = currents.shape
+    _, height, width, depth = currents.shape
     scale = trailing_zeros(np.uint64(weights.shape[1]))
     at = weights.ctypes.data
     events = offsets.ctypes.data
     graded = factors.ctypes.data
-    for frame in range(frames):
-        for y in range(height):
-            for x in range(width):
-                out = currents.ctypes.data + 4 * (((frame * height + y) * width + x) * depth + target)
-                count = _collect(rows, starts, offsets, frame, y, x, size, window, 1, scale)
-                _collect(values, starts, factors, frame, y, x, size, window, 0, 0)
-                if kind == 8:
-                    _graded_8(events, graded, count, chunk, 1, at, out)
-                elif kind == 4:
-                    _graded_4(events, graded, count, chunk, 1, at, out)
-                elif kind == 2:
-                    _graded_2(events, graded, count, chunk, 1, at, out)
-                elif kind == 1:
-                    _graded_1(events, graded, count, chunk, 1, at, out)
-                elif kind == WIDE + 8:
-                    _wide_8(events, graded, count, chunk, 1, at, out)
-                elif kind == WIDE + 4:
-                    _wide_4(events, graded, count, chunk, 1, at, out)
-                elif kind == WIDE + 2:
-                    _wide_2(events, graded, count, chunk, 1, at, out)
-                else:
-                    _wide_1(events, graded, count, chunk, 1, at, out)
+    for line in range(lines[0], lines[1]):
+        frame = line // height
+        y = line % height
+        for x in range(width):
+            out = currents.ctypes.data + 4 * ((line * width + x) * depth + target)
+            count = _collect(rows, starts, offsets, frame, y, x, size, window, 1, scale)
+            _collect(values, starts, factors, frame, y, x, size, window, 0, 0)
+            if kind == 8:
+                _graded_8(events, graded, count, chunk, 1, at, out)
+            elif kind == 4:
+                _graded_4(events, graded, count, chunk, 1, at, out)
+            elif kind == 2:
+                _graded_2(events, graded, count, chunk, 1, at, out)
+            elif kind == 1:
+                _graded_1(events, graded, count, chunk, 1, at, out)
+            elif kind == WIDE + 8:
+                _wide_8(events, graded, count, chunk, 1, at, out)
+            elif kind == WIDE + 4:
+                _wide_4(events, graded, count, chunk, 1, at, out)
+            elif kind == WIDE + 2:
+                _wide_2(events, graded, count, chunk, 1, at, out)
+            else:
+                _wide_1(events, graded, count, chunk, 1, at, out)
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_channelwise(maps, weights, window, currents, channel):  # type: ignore[no-untyped-def]
+def _add_channelwise(maps, weights, window, currents, channel, lines):  # type: ignore[no-untyped-def]
     prefer_wide_vectors()
     assert channel >= 0  # or the compiler expects indices from the end, and gives up on vectors
     kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, top, left = window
-    frames, height, width, _ = currents.shape
-    for frame in range(frames):
-        for y in range(height):
-            for x in range(width):
-                for tap_y in range(kernel_y):
-                    source_y = y * stride_y - top + tap_y * dilation_y
-                    if source_y < 0 or source_y >= maps.shape[1]:
+    _, height, width, _ = currents.shape
+    for line in range(lines[0], lines[1]):
+        frame = line // height
+        y = line % height
+        for x in range(width):
+            for tap_y in range(kernel_y):
+                source_y = y * stride_y - top + tap_y * dilation_y
+                if source_y < 0 or source_y >= maps.shape[1]:
+                    continue
+                for tap_x in range(kernel_x):
+                    source_x = x * stride_x - left + tap_x * dilation_x
+                    if source_x < 0 or source_x >= maps.shape[2]:
                         continue
-                    for tap_x in range(kernel_x):
-                        source_x = x * stride_x - left + tap_x * dilation_x
-                        if source_x < 0 or source_x >= maps.shape[2]:
-                            continue
-                        tap = tap_y * kernel_x + tap_x
-                        for c in range(weights.shape[1]):
-                            term = np.int32(weights[tap, c] * maps[frame, source_y, source_x, c])
-                            currents[frame, y, x, channel + c] += term
+                    tap = tap_y * kernel_x + tap_x
+                    for c in range(weights.shape[1]):
+                        term = np.int32(weights[tap, c] * maps[frame, source_y, source_x, c])
+                        currents[frame, y, x, channel + c] += term
 
 
 _LOOPS: Any = (_list_signs, _list_graded, _gather_signs, _gather_graded, _add_channelwise)

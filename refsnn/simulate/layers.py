@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from refsnn.errors import InputError
 from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels import Populations, Workspace
-from refsnn.kernels.maps import Layout, Maps
+from refsnn.kernels.maps import Layout, Maps, Memory
 from refsnn.network import UNTIL_QUIET, Input, MaxPool, Network, Population, Projection, Readout, Spiking
 from refsnn.simulate.links import LONGEST_DRAIN, Link, Links
 from refsnn.simulate.recording import (
@@ -501,7 +501,9 @@ class _Neurons:
         size = int(np.prod(rows))
         membrane = workspace.take("membrane", size, np.int32)[:size].reshape(rows)
         count = workspace.take("count", size, np.int32)[:size].reshape(rows)
-        self._fire(currents.reshape(number, steps, *rows[1:]), membrane, count, 0, begin, end)
+        self._fire(
+            currents.reshape(number, steps, *rows[1:]), membrane, count, 0, self.train[begin:end], workspace.memory
+        )
         if not self.until_quiet:
             return
         silence = np.zeros((number, 1, *rows[1:]), np.int32)
@@ -509,26 +511,36 @@ class _Neurons:
         while True:
             if step == self.train.shape[1]:
                 self._grow()
-            self._fire(silence, membrane, count, step, begin, end)
+            self._fire(silence, membrane, count, step, self.train[begin:end], workspace.memory)
             if not self.train[begin:end, step].any():
                 break
             step += 1
             self.length = max(self.length, step)
 
-    def _fire(self, currents: Any, membrane: Any, count: Any, first: int, begin: int, end: int) -> None:
-        part = self.train[begin:end]
-        self.kernels.integrate_and_fire(
-            currents,
-            membrane,
-            count,
-            self.neuron,
-            self.limits,
-            self.width,
-            self.arithmetic,
-            first,
-            part.reshape(*part.shape[:2], *currents.shape[2:]),
-            self.saturated,
-        )
+    def _fire(
+        self, currents: Any, membrane: Any, count: Any, first: int, images: NDArray[np.int8], memory: Memory
+    ) -> None:
+        """Run some images' neurons on from the step ``first``; the threads of a slice share their rows."""
+        train = images.reshape(*images.shape[:2], *currents.shape[2:])
+        saturated = np.zeros((memory.parts, len(self.saturated)), np.int64)
+
+        def work(part: int, begin: int, end: int) -> None:
+            self.kernels.integrate_and_fire(
+                currents,
+                membrane,
+                count,
+                self.neuron,
+                self.limits,
+                self.width,
+                self.arithmetic,
+                first,
+                (begin, end),
+                train,
+                saturated[part],
+            )
+
+        memory.share(currents.shape[2], work)
+        self.saturated += saturated.sum(axis=0)
 
     def _grow(self) -> None:
         steps = self.train.shape[1]
