@@ -12,8 +12,10 @@ from torch import nn  # noqa: E402
 import refsnn  # noqa: E402
 from refsnn.ann import graph  # noqa: E402
 from refsnn.ann.forward import forward  # noqa: E402
+from refsnn.network import UNTIL_QUIET  # noqa: E402
+from tests.test_lossless import quantised_ann  # noqa: E402
 from tests.tools.zoo import SIZES, lifelike  # noqa: E402
-from tools import activations, export, networks  # noqa: E402
+from tools import export, networks  # noqa: E402
 
 PIXELS = graph.Preprocessing(scale=255.0)
 VARIANTS = [
@@ -69,8 +71,11 @@ def test_last_map(name, options, size, expected):
     assert shapes == [expected]
 
 
-@pytest.mark.parametrize("kind", activations.KINDS)
-@pytest.mark.parametrize(("name", "options"), VARIANTS)
+CASES = [(*variant, kind) for variant in VARIANTS for kind in ("relu", "qcfs")]
+CASES += [(*variant, kind) for variant in VARIANTS[2::3] for kind in ("relu6", "clip")]
+
+
+@pytest.mark.parametrize(("name", "options", "kind"), CASES)
 def test_exported_converted_and_run(name, options, kind):
     network = lifelike(name, kind, **options)
     side = SIZES[name]
@@ -90,6 +95,26 @@ def test_exported_converted_and_run(name, options, kind):
     assert min(result.spikes.values()) > 0  # with 31 levels something arrives everywhere
     if name in ("resnet8", "vgg16") and kind != "qcfs":  # random weights amplify what rounding does, layer by layer
         assert np.abs(result.logits[0] - expected).max() <= 0.3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet18", {}),
+        ("resnet20", {"stem": "imagenet"}),
+        ("vgg16", {"hidden": 64}),
+        ("mobilenet_v2", {"bottleneck": "rectified"}),
+    ],
+)
+def test_nothing_is_lost_with_learned_thresholds(name, options):
+    """Without calibration images, at T = L: each spiking network is its quantised ANN in whole numbers."""
+    side = SIZES[name]
+    exported = export.export(lifelike(name, "qcfs", **options), (3, side, side), PIXELS)
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, side, side)).astype(np.uint8)
+    for method, settings in (("spikeconverter-rate", {}), ("ecl", {"drain": UNTIL_QUIET})):
+        converted = refsnn.convert(exported, method, 4, **settings)
+        result = refsnn.simulate(converted, images, 4, threads=1)
+        np.testing.assert_array_equal(result.membranes[0], quantised_ann(converted, images, 4))
 
 
 def test_wrong_name_option_and_value():
