@@ -85,9 +85,11 @@ class Synapses:
             part += maps[:, ::down, ::along].astype(np.int32) * self.weights[:, 0, 0]
         else:
             weights = self.weights.astype(exact)
-            workspace.memory.share(
-                frames, lambda _, first, last: self._convolve(maps[first:last], weights, part[first:last])
-            )
+
+            def work(_: int, first: int, last: int) -> None:
+                self._convolve(maps[first:last], weights, part[first:last])
+
+            workspace.memory.share(frames, part.size, work)
 
     def _convolve(self, maps: NDArray[Any], weights: NDArray[Any], sums: NDArray[np.int32]) -> None:
         """Unfold the windows of a few frames at a time, and multiply."""

@@ -30,6 +30,10 @@ ROWS = 32
 """Rows that are worked on at a time; reading so many past the last one is allowed."""
 
 
+WORTH_SHARING = 1 << 16
+"""Sums, or neurons' steps: from so many on threads share them."""
+
+
 def narrow_depth(channels: int) -> int:
     """Bytes of a pixel in a map of so many channels: 4 to 32, or 64 where the map is wide."""
     return next(depth for depth in (4, 8, 16, 32, DEPTH) if channels <= depth or depth == DEPTH)
@@ -177,10 +181,13 @@ class Memory:
             self._scratch[key] = memory[-memory.ctypes.data % DEPTH :][:size]
         return self._scratch[key]
 
-    def share(self, total: int, work: Callable[[int, int, int], None]) -> None:
-        """Do ``work(part, first, last)`` for the parts of ``range(total)``, each by one of those who share."""
+    def share(self, total: int, outputs: int, work: Callable[[int, int, int], None]) -> None:
+        """Do ``work(part, first, last)`` for the parts of ``range(total)``, each by one of those who share.
+
+        Work that makes few ``outputs`` is done sooner than handed over.
+        """
         parts = min(self.parts, total)
-        if self.helpers is None or parts < 2:
+        if self.helpers is None or parts < 2 or outputs < WORTH_SHARING:
             work(0, 0, total)
             return
         ends = [total * part // parts for part in range(parts + 1)]

@@ -175,7 +175,7 @@ class Gathered:
             else:
                 self.loops.gather_signs(listed, size, self.window, weights, block.vectors, offsets, sums, target, lines)
 
-        workspace.memory.share(sums.shape[0] * sums.shape[1], work)
+        workspace.memory.share(sums.shape[0] * sums.shape[1], sums.size, work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class Channelwise:
         def work(part: int, first: int, last: int) -> None:
             self.loops.add_channelwise(maps, self.weights, self.window, sums, self.channel, (first, last))
 
-        workspace.memory.share(frames * sums.shape[1], work)
+        workspace.memory.share(frames * sums.shape[1], sums.size, work)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from refsnn.errors import InputError
 from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels import Populations, Workspace
 from refsnn.kernels.maps import Layout, Maps, Memory
+from refsnn.kernels.remembered import remember
 from refsnn.network import UNTIL_QUIET, Input, MaxPool, Network, Population, Projection, Readout, Spiking
 from refsnn.simulate.links import LONGEST_DRAIN, Link, Links
 from refsnn.simulate.recording import (
@@ -126,7 +127,8 @@ class _Slice:
         self._totals = Totals(np.zeros(shape, np.int64))
 
     def run(self) -> Totals:
-        last = _last_readers(self._run.network)
+        network = self._run.network
+        last = remember(network, "last readers", lambda: _last_readers(network))
         for population in self._run.network.populations:
             if isinstance(population, Input):
                 self._input(population)
@@ -218,11 +220,11 @@ class _Slice:
         self._count_synapses(population)
 
     def _dense_feeds(self, dense: Dense) -> dict[Feed, Maps]:
-        """The events that a population reads, in its layout; made once for all that read them."""
+        """The events that a population reads, among others, in its layout; made once for all that read them."""
         for feed in dense.feeds:
             if feed not in self._feeds:
                 self._feeds[feed] = self._feed(feed, dense.length)
-        return {feed: self._feeds[feed] for feed in dense.feeds}
+        return self._feeds
 
     def _feed(self, feed: Feed, length: int) -> Maps:
         from refsnn.kernels.plan import LARGEST, OFFSET
@@ -247,8 +249,7 @@ class _Slice:
 
     def _beside(self, population: Spiking | Readout, dense: Dense) -> NDArray[np.int32] | None:
         """The currents from static sources ``(N, H, W, C)`` of a population that reads others as well."""
-        links = self._run.links.get(population.name, ())
-        if dense.static or not any(self._signals[link.projection.source].static for link in links):
+        if not dense.beside:
             return None
         times = self._run.steps if population.schedule.separated and population.schedule.base == 1 else 1
         beside: NDArray[np.int32] = times * self._static_currents(population)[:, 0]
@@ -539,7 +540,7 @@ class _Neurons:
                 saturated[part],
             )
 
-        memory.share(currents.shape[2], work)
+        memory.share(currents.shape[2], currents.size, work)
         self.saturated += saturated.sum(axis=0)
 
     def _grow(self) -> None:
