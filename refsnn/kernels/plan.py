@@ -80,6 +80,7 @@ class Dense:
         settings: ``(blocks, SETTINGS, COLUMNS) int32``.
         lines_inner: whether lines are worked on before columns.
         static: whether what it reads is the same in every step.
+        beside: whether it has currents that are, beside those that it reads itself.
         counted, clamped: of ``rows.make_fire``.
         length: T', of its train.
         prepared: what ``run`` made ready, by number of images and layouts.
@@ -101,6 +102,7 @@ class Dense:
     bias: NDArray[np.int32]
     settings: NDArray[np.int32]
     static: bool
+    beside: bool
     counted: bool
     clamped: bool
     steps: int
@@ -467,6 +469,7 @@ def _plan(
         bias=times * spread(bias, shape),
         settings=settings,
         static=static,
+        beside=len(moving) < len(incoming),
         counted=counted,
         clamped=clamped,
         steps=steps,
