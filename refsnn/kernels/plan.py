@@ -282,6 +282,7 @@ class _Call:
     def __init__(self, dense: Dense, prepared: Prepared, read: list[Maps], out: Maps | None, memory: Memory) -> None:
         self._dense = dense
         self._kernel = prepared.kernel
+        self._held = prepared.held  # another thread may have prepared the same, and its arrays are kept instead
         self._memory = memory
         self._parts = parts = min(memory.parts, prepared.outer)
         self._cuts = [prepared.outer * part // parts for part in range(parts + 1)]
