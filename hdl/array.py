@@ -14,8 +14,12 @@ from hdl.lane import Lane
 from hdl.parameters import Device
 from hdl.register import copy
 
-NEIGHBOURS = 8
-"""So many lanes listen to one copy of a weight, or of an event: fan-out, not adders, limits the clock."""
+PLACES = 8
+"""So many lanes of a channel listen to one copy of its weight: wires, not adders, limit the clock."""
+CHANNELS = 2
+"""So many channels listen to one copy of an event: lanes stay near their channel's neuron, not near each other."""
+REGION = 8
+"""So many channels' copies of an event come from one copy."""
 
 
 class Array(Component):
@@ -99,25 +103,27 @@ class Array(Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         inputs = Cat(self.weights.as_value(), self.enable, self.negative, self.shift)
-        for stage in range(self.latency - 1):
-            register = Signal(len(inputs), name=f"stage_{stage}", reset_less=True)
-            m.d.sync += register.eq(inputs)
-            inputs = register
+        first = Signal(len(inputs), name="first", reset_less=True)
+        m.d.sync += first.eq(inputs)
         places = len(self.enable)
-        weights = data.View(self.weights.shape(), inputs[: -2 * places - 1])
-        enable, negative, shift = inputs[-2 * places - 1 : -places - 1], inputs[-places - 1 : -1], inputs[-1]
+        split = len(self.weights.as_value())
 
-        # The last stage of a broadcast: a register for a few lanes.
+        # A broadcast, in two stages: a register for many lanes, then one for a few.
         few = partial(copy, m, device=self.device)
-        blocks = range(-(-places // NEIGHBOURS))
+        weights = Signal(self.weights.shape(), name="second", reset_less=True)
+        m.d.sync += weights.eq(data.View(self.weights.shape(), first[:split]))
+        regions = [few(first[split:], name=f"region_{region}") for region in range(-(-self.channels // REGION))]
+        blocks = range(-(-places // PLACES))
         weight_copies = [
             [few(weights[channel], name=f"weight_{block}_{channel}") for channel in range(self.channels)]
             for block in blocks
         ]
-        groups = range(-(-self.channels // NEIGHBOURS))
-        shift_copies = [[few(shift, name=f"shift_{block}_{group}") for group in groups] for block in blocks]
+        groups = [(group, regions[group * CHANNELS // REGION]) for group in range(-(-self.channels // CHANNELS))]
+        shift_copies = [
+            [few(source[2 * places], name=f"shift_{block}_{group}") for group, source in groups] for block in blocks
+        ]
         event_copies = [
-            [few(Cat(enable[place], negative[place]), name=f"event_{place}_{group}") for group in groups]
+            [few(Cat(source[place], source[places + place]), name=f"event_{place}_{group}") for group, source in groups]
             for place in range(places)
         ]
         for row in range(self.rows):
@@ -126,7 +132,7 @@ class Array(Component):
                     previous: Any = 0
                     for pixel in range(self.pixels):
                         place = (row * self.pixels + pixel) * self.columns + column
-                        block, group = place // NEIGHBOURS, channel // NEIGHBOURS
+                        block, group = place // PLACES, channel // CHANNELS
                         lane = Lane(self.accumulator_bits, self.weight_bits, self.device)
                         m.submodules[f"lane_{row}_{channel}_{column}_{pixel}"] = lane
                         m.d.comb += [
