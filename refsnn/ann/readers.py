@@ -54,6 +54,8 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     source = Path(path)
     if source.is_dir() and (source / "saved_model.pb").exists():
         raise InputError(f"{path}: is a TensorFlow SavedModel; load it with Keras and {keras.WHOLE_MODEL}")
+    if source.is_file() and _is_onnx(source):
+        raise InputError(f"{path}: is an ONNX file; make a refsnn-ann file of it with: python -m tools.onnx {path}")
     if source.is_file() and zipfile.is_zipfile(source):
         return _kind_of_archive(source)
     with files.open_hdf5(path) as file:
@@ -74,6 +76,13 @@ def kind_of(path: str | os.PathLike[str]) -> str:
         )
 
 
+def _is_onnx(path: Path) -> bool:
+    """Whether a file begins as ONNX's protobuf does: a small version number, then another of the model's fields."""
+    with path.open("rb") as file:
+        head = file.read(3)
+    return len(head) == 3 and head[0] == 0x08 and head[1] < 0x20 and head[2] in b"\x12\x1a\x22\x28\x32\x3a\x42"
+
+
 def _kind_of_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -83,5 +92,7 @@ def _kind_of_archive(path: Path) -> str:
     if "config.json" in names:
         return "keras-archive"
     if any(name.endswith("data.pkl") for name in names):
-        raise InputError(f"{path}: is a PyTorch file; export it to refsnn-ann with the exporters in tools/ first")
+        raise InputError(
+            f"{path}: is a PyTorch file; make a refsnn-ann file of it with: python -m tools.checkpoints (docs/training.md)"
+        )
     raise InputError(f"{path}: is a zip archive without a Keras model (no config.json)")

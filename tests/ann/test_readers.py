@@ -120,7 +120,8 @@ def saved_model(path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (torch_file, "is a PyTorch file; export it"),
+        (torch_file, r"is a PyTorch file; .* python -m tools\.checkpoints"),
+        (lambda path: path.write_bytes(b"\x08\x09\x12\x07pytorch"), r"is an ONNX file; .* python -m tools\.onnx"),
         (other_archive, "is a zip archive without a Keras model"),
         (other_hdf5, "is HDF5, but no network that is known here"),
         (truncated, "is truncated or damaged HDF5"),
@@ -130,7 +131,7 @@ def saved_model(path):
         (lambda path: path.write_text(json.dumps({})), "is not an HDF5 file"),
         (lambda path: None, "there is no such file"),
     ],
-    ids=["torch", "zip", "hdf5", "truncated", "saved-model", "folder", "empty", "text", "missing"],
+    ids=["torch", "onnx", "zip", "hdf5", "truncated", "saved-model", "folder", "empty", "text", "missing"],
 )
 def test_what_is_no_network_is_said_so(tmp_path, make, message):
     path = tmp_path / "network.h5"
