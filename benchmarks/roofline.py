@@ -137,7 +137,7 @@ def usable(name: str) -> Instruction | None:
 
 def peak(instruction: Instruction, threads: int) -> float:
     """Multiply-adds in a second, by the fastest of several runs."""
-    repeat, tiles = _loop(instruction), _tile_configuration()
+    repeat, tiles = loop(instruction), tile_configuration()
 
     def run(count: int) -> float:
         return _seconds(lambda: repeat(tiles.ctypes.data, count), threads)
@@ -183,7 +183,7 @@ def _total(array):  # type: ignore[no-untyped-def]
 
 
 @cache
-def _loop(instruction: Instruction) -> Any:
+def loop(instruction: Instruction) -> Any:
     """``repeat(tiles, count)``, compiled: that many passes; ``tiles`` is the address of a tile configuration."""
     binding.initialize_native_asmparser()
     first = _assembly(instruction.first or "nop", (*instruction.clobbers, "memory"))
@@ -197,7 +197,7 @@ def _loop(instruction: Instruction) -> Any:
             body(tiles)
         last(tiles)
 
-    repeat(_tile_configuration().ctypes.data, 1)
+    repeat(tile_configuration().ctypes.data, 1)
     return repeat
 
 
@@ -216,7 +216,7 @@ def _assembly(text: str, clobbers: tuple[str, ...]) -> Any:
     return emit
 
 
-def _tile_configuration() -> np.ndarray:
+def tile_configuration() -> np.ndarray:
     """Eight tiles of 16 rows of 64 bytes."""
     configuration = np.zeros(64, np.uint8)
     configuration[0] = 1

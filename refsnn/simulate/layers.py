@@ -199,10 +199,9 @@ class _Slice:
         )
         maps = self._memory.take(layout, number, dense.offset)
         outcome = dense.run(self._dense_feeds(dense), number, maps, self._beside(population, dense), self._memory)
-        assert outcome.spikes is not None
-        assert outcome.saturated is not None
         steps = self._run.steps
-        signal = Signal(maps=maps, steps=steps, spikes=outcome.spikes)
+        spikes = outcome.spikes if len(self._run.marks) > 1 else outcome.spikes.sum(axis=0, keepdims=True)
+        signal = Signal(maps=maps, steps=steps, spikes=spikes)
         if separated:
             signal.graded, signal.base = True, population.schedule.base
             signal.largest = population.schedule.levels(steps)
