@@ -25,7 +25,7 @@ BUGS = [
     ("equivalence", "_less(count, settings.high)", "~_less(settings.high, count)"),
     ("equivalence", "beats[at].valid & beats[at].halve", "beats[at].halve"),
     ("equivalence", "coarse >> fine_amount", "coarse >> amount[:2]"),
-    ("conservation", "Mux(negative, repaid, unspent)", "Mux(negative, spent, unspent)"),
+    ("conservation", "Mux(low, repaid, unspent)", "Mux(low, spent, unspent)"),
     ("net-count", "_less(settings.low, count)", "~_less(count, settings.low)"),
     ("no-wrap", "top = total[membrane - 1 :]", "top = total[membrane:]"),
     ("one-spike", "count + positive - negative", "count + positive"),
