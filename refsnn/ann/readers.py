@@ -93,6 +93,7 @@ def _kind_of_archive(path: Path) -> str:
         return "keras-archive"
     if any(name.endswith("data.pkl") for name in names):
         raise InputError(
-            f"{path}: is a PyTorch file; make a refsnn-ann file of it with: python -m tools.checkpoints (docs/training.md)"
+            f"{path}: is a PyTorch file; make a refsnn-ann file of it with: python -m tools.checkpoints {path} (its "
+            "options are in docs/training.md)"
         )
     raise InputError(f"{path}: is a zip archive without a Keras model (no config.json)")
