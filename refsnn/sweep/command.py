@@ -130,8 +130,8 @@ def sweep(
         if not weights.is_file():
             raise InputError(f"{weights}: there is no such file")
         folder = out or Path(f"{weights.stem}-sweep")
-        with _workers(workers, scheduler, wait) as crew, Bars() as bars:
-            found = perform(request, crew, folder, bits=numbers, block=block, progress=bars)
+        with crew(workers, scheduler, wait) as who, Bars() as bars:
+            found = perform(request, who, folder, bits=numbers, block=block, progress=bars)
         show(found)
         files.write_text(folder / "sweep.json", found.json())
         files.write_text(folder / "sweep.csv", found.csv())
@@ -144,7 +144,7 @@ def main() -> None:
 
 
 @contextmanager
-def _workers(number: int, scheduler: str | None, wait: float) -> Iterator[Workers]:
+def crew(number: int, scheduler: str | None, wait: float) -> Iterator[Workers]:
     """Who does the work."""
     if number < 0:
         raise InputError(f"--workers is {number}; at least 0 was expected (0: as many as there are processors)")

@@ -1,4 +1,4 @@
-"""Early exit: what the proved bound decides is what all steps answer, for every network and every sequence of events."""
+"""Early exit: what the proved bound decides is what all steps answer, whatever the network and the events."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_it_holds_for_every_sequence_of_events(neuron, classes, sources, steps, 
 
 @pytest.mark.parametrize("neuron", ["if", "signed"])
 def test_the_bound_is_attained(neuron):
-    """Two classes, three neurons: the worst events end in a tie, which the lower index wins; one less and it is lost."""
+    """Two classes, three neurons: the worst events end in a tie, which the lower index wins; one less is lost."""
     weights, bias = np.array([[3, -2, 1], [-1, 4, 1]]), np.array([2, 1])
     least = early_exit.gains(layered(neuron, weights, bias), 5)
     # class 0 loses 6 where only the second neuron fires; signed neurons that fire negatively take 4 more
@@ -131,7 +131,7 @@ def test_gains_are_those_of_all_combinations_of_events():
 
 
 def test_a_decisive_network_stops_early():
-    """Both neurons fire alike, so class 0 gains its bias of 100 a step, and loses 27 of it at worst: 127 t >= 8 x 27."""
+    """Both neurons fire alike: class 0 gains its bias of 100 a step, and at worst loses 27 a step: 127 t >= 8 x 27."""
     network = layered("if", np.array([[127, 0], [0, 127]]), np.array([100, 0]))
     exits = early_exit.proved(network, every_step(network, np.array([[255], [0]], np.uint8), 8))
     assert exits.steps.tolist() == [2, 2]
