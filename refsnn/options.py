@@ -72,6 +72,15 @@ PerChannel = Annotated[
         rich_help_panel=CONVERSION,
     ),
 ]
+Refine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|PART[,PART..]",
+        help="Correct each layer in turn for the spikes that it really receives, on the calibration images: weights, "
+        "rounding, means; thresholds by channel in any case. A network for each T, made in minutes.",
+        rich_help_panel=CONVERSION,
+    ),
+]
 MembraneBits = Annotated[
     str | None,
     typer.Option(

@@ -61,6 +61,7 @@ def run(
     steps: options.Steps = None,
     threshold: options.Threshold = None,
     per_channel: options.PerChannel = None,
+    refine: options.Refine = None,
     weight_bits: Annotated[
         int | None, typer.Option(metavar="2..8", help="Default: 8.", rich_help_panel=options.CONVERSION)
     ] = None,
@@ -103,6 +104,7 @@ def run(
             overrides=options.overrides(
                 threshold=threshold,
                 per_channel=per_channel,
+                refine=refine,
                 weight_bits=weight_bits,
                 membrane_bits=membrane_bits,
                 drain=drain,

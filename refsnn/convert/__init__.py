@@ -14,6 +14,7 @@ from refsnn.convert.calibration import Calibration
 from refsnn.convert.lower import RealPopulation, lower
 from refsnn.convert.normalise import normalise
 from refsnn.convert.quantise import Quantised, quantise
+from refsnn.convert.refine import refine
 from refsnn.convert.settings import METHODS, Settings, preset
 from refsnn.convert.thresholds import choose, is_learned
 from refsnn.errors import InputError, WidthError
@@ -86,7 +87,9 @@ class Conversion:
 
 
 def needs_calibration(graph: Graph, settings: Settings) -> bool:
-    """Whether some layer's threshold has to be found on calibration images."""
+    """Whether calibration images are needed: for some layer's threshold, or to refine."""
+    if settings.refine:
+        return True
     populations = lower(normalise(graph))
     return any(p.kind in ("rectified", "signed") and not is_learned(p, settings) for p in populations)
 
@@ -119,9 +122,8 @@ def convert(
     if not wanted or min(wanted) < 1:
         raise InputError(f"steps is {wanted}; numbers of time-steps of at least 1 were expected")
     if settings.needs_steps and len(wanted) > 1:
-        raise InputError(
-            f"{settings.method} with threshold {settings.threshold} needs a network for each T; give one T"
-        )
+        fitted = f"threshold {settings.threshold}{' and refining' * bool(settings.refine)}"
+        raise InputError(f"{settings.method} with {fitted} needs a network for each T; give one T")
     largest = max(wanted)
     if settings.schedule.base == 2 and largest > INT32_BITS - 2:
         raise WidthError(
@@ -132,8 +134,15 @@ def convert(
     graph = normalise(graph)
     populations = lower(graph)
     levels = settings.schedule.levels(largest)
-    theta = {p.name: choose(p, settings, levels, calibration) for p in populations if p.kind in ("rectified", "signed")}
-    quantised = quantise(populations, theta, settings, largest, preprocessing)
+    if settings.refine:
+        if calibration is None:
+            raise InputError("refining needs calibration images: name some, or leave refining out")
+        calibration = dataclasses.replace(calibration, preprocessing=preprocessing)
+        quantised, theta = refine(populations, settings, largest, calibration)
+    else:
+        firing = [p for p in populations if p.kind in ("rectified", "signed")]
+        theta = {p.name: choose(p, settings, levels, calibration) for p in firing}
+        quantised = quantise(populations, theta, settings, largest, preprocessing)
     wide = Network(
         populations=tuple(quantised.populations),
         projections=tuple(quantised.projections),

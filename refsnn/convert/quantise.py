@@ -96,11 +96,18 @@ def term_rows(term: Term, population: RealPopulation) -> NDArray[np.int64]:
     return np.arange(term.channel, term.channel + len(term.weights))
 
 
+def negative_threshold(fraction: float, threshold: NDArray[Any]) -> NDArray[Any]:
+    """A fraction of the threshold; of integers the largest that lies strictly below it, since firing is strict."""
+    if not np.issubdtype(threshold.dtype, np.integer):
+        return fraction * threshold
+    result: NDArray[Any] = np.maximum(np.ceil(fraction * threshold).astype(np.int64) - 1, 0)
+    return result
+
+
 def _integer_settings(settings: Settings, population: RealPopulation, threshold: NDArray[np.int64]) -> dict[str, Any]:
     """Neuron kind, thresholds, initial membrane and cap of a firing population."""
     signed = population.kind == "signed"
-    fraction = 0.0 if signed else settings.negative_threshold
-    negative = np.maximum(np.ceil(fraction * threshold).astype(np.int64) - 1, 0)
+    negative = negative_threshold(0.0 if signed else settings.negative_threshold, threshold)
     separated = settings.schedule.separated
     return {
         "neuron": "signed" if signed else "if" if separated else settings.neuron,

@@ -10,6 +10,9 @@ from typing import Any
 from refsnn.errors import InputError
 from refsnn.network import CAP_STEPS, NO_CAP, UNTIL_QUIET, NeuronKind, Schedule
 
+CORRECTIONS = ("weights", "rounding", "means")
+"""What can be refined: weights by regression, their rounding by error feedback, biases by matched means."""
+
 _RATE = Schedule()
 _SEPARATED = Schedule(separated=True)
 _BINARY = Schedule(separated=True, base=2)
@@ -33,6 +36,9 @@ class Settings:
         per_channel: a threshold for each channel instead of one for each layer.
         weight_bits: 2..8.
         membrane_bits: 8..32, or None: the smallest width that cannot saturate.
+        refine: corrections of each layer in turn for what the layers before it really send (``refsnn.convert.refine``):
+            ``all``, some of ``CORRECTIONS`` with commas between them, or empty: none. Thresholds that are neither
+            learned nor asked for by a rule are then those of the least squared error, by channel.
 
     Raises:
         InputError: a value out of range, or settings that contradict each other.
@@ -49,6 +55,7 @@ class Settings:
     per_channel: bool = False
     weight_bits: int = 8
     membrane_bits: int | None = None
+    refine: str = ""
 
     def __post_init__(self) -> None:
         def check(fine: bool, name: str, expected: str) -> None:
@@ -72,6 +79,13 @@ class Settings:
             self.percentile  # noqa: B018  (raises)
         if self.drain == UNTIL_QUIET and self.neuron == "dual" and self.cap == NO_CAP:
             raise InputError(f"{self.method}: draining until quiet needs a cap; give one (-1 is the number of steps)")
+        unknown = self.corrections.difference(CORRECTIONS)
+        check(not unknown, "refine", f"all, or some of {', '.join(CORRECTIONS)}")
+        if self.refine and self.drain == UNTIL_QUIET and self.neuron == "if":
+            raise InputError(
+                f"{self.method}: refining knows no neurons that drain until quiet without taking spikes back; "
+                "leave out one of the two, or choose a method with dual neurons"
+            )
         if self.schedule.separated and self.drain:
             raise InputError(f"{self.method}: drain has no meaning with temporal separation, which is exact without it")
 
@@ -87,9 +101,15 @@ class Settings:
         return value
 
     @property
+    def corrections(self) -> frozenset[str]:
+        """What ``refine`` names."""
+        names = {name.strip() for name in self.refine.split(",")} - {""}
+        return frozenset(CORRECTIONS if names == {"all"} else names)
+
+    @property
     def needs_steps(self) -> bool:
         """Whether the integers depend on T, so that each T needs a network of its own."""
-        return self.schedule.base == 2 or self.threshold == "mse"
+        return self.schedule.base == 2 or self.threshold == "mse" or bool(self.refine)
 
 
 PRESETS: dict[str, Settings] = {
