@@ -12,8 +12,8 @@ FASHION = "Fashion-MNIST"
 JPEG = "CIFAR-10 (JPEG)"
 ABOUT = {
     FASHION: "the official test set, 28 x 28 grey",
-    JPEG: "the official split re-encoded as low-quality JPEG (about 30 dB), which costs any network some ten points: "
-    "losses by conversion compare with the papers', accuracies do not",
+    JPEG: "the official split re-encoded as low-quality JPEG (about 30 dB), on which a ResNet-20 trained on the "
+    "original images loses eleven points: losses by conversion compare with the papers', accuracies do not",
     "CIFAR-10": "lossless, but only the first 1,017 of the 10,000 official test images",
     "digits": "scikit-learn's, 8 x 8 grey, the last 1,000 of 1,797",
 }

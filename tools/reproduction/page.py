@@ -91,10 +91,11 @@ def _ours(figure: Figure, measured: Sequence[tuple[Entry, Sweep | None]]) -> lis
     same = [(entry, sweep) for entry, sweep in measured if entry.network == figure.network]
     own = {"qcfs": "QCFS", "ecl": "ECL"}.get(figure.method, "")
     same = [pair for pair in same if own in pair[0].activation] or same
-    found = []
+    found: list[list[str]] = []
     for entry, sweep in same:
         if sweep is None:
-            found.append([entry.data, entry.missing])
+            if [entry.data, entry.missing] not in found:
+                found.append([entry.data, entry.missing])
             continue
         results = sweep.results[max(sweep.results)]
         run = _find(results, figure.method, figure.steps)
