@@ -170,7 +170,7 @@ def test_settings_reach_the_network(room, tmp_path):
     assert document["runs"][0]["settings"] == {
         "neuron": "dual", "schedule": {"separated": False, "base": 1}, "negative_threshold": 0.25,
         "initial_membrane": 0.75, "cap": 3, "drain": -1, "threshold": "max", "per_channel": True, "weight_bits": 4,
-        "membrane_bits": 12,
+        "membrane_bits": 12, "refine": "",
     }  # fmt: skip
     assert not (out / "report.html").exists()
 
