@@ -152,19 +152,19 @@ class NeuronBank(Component):
         write, read = table.write_port(), table.read_port()
         m.d.comb += [write.en.eq(self.write.enable), write.addr.eq(self.write.address), write.data.eq(self.write.data)]
         constants = Signal(data.ArrayLayout(constants_layout(parameters), channels))
-        remaining, shifting = Signal(range(channels + 3)), Signal()
+        remaining = Signal(range(channels + 3))
         found = registered(m, read, constants_layout(parameters), "found", 2).as_value()
         there = (remaining > 1) & (remaining <= channels + 1)
-        m.d.comb += [
-            shifting.eq(later(m, there, 1, "shifting", 2)),
-            self.loaded.eq(later(m, remaining == 2, 1, "loaded", 2)),
-        ]
+        shifting = later(m, there, 1, "shifting")
+        m.d.comb += self.loaded.eq(later(m, remaining == 2, 1, "loaded", 2))
         with m.If(self.load):
             m.d.sync += [remaining.eq(channels + 2), read.addr.eq(self.first)]
         with m.Elif(remaining != 0):
             m.d.sync += [remaining.eq(remaining - 1), read.addr.eq(read.addr + 1)]
-        with m.If(shifting):
-            m.d.sync += constants.as_value().eq(Cat(constants.as_value()[len(found) :], found))
+        for channel in range(channels):
+            with m.If(own(shifting, name=f"shifting_{channel}")):
+                following = constants[channel + 1].as_value() if channel + 1 < channels else found
+                m.d.sync += constants[channel].as_value().eq(following)
 
         for channel in range(channels):
             m.submodules[f"neuron_{channel}"] = neuron = self.neurons[channel]

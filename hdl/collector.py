@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -18,11 +19,17 @@ from hdl.register import copy
 from hdl.tables import CHUNK_BITS, COORDINATE_BITS, COUNT_BITS, address_bits
 
 
+def data_bits(parameters: Parameters) -> int:
+    """Width of a word's ``data``."""
+    return max(parameters.word_bits, parameters.state_bits)
+
+
 def word_layout(parameters: Parameters) -> data.StructLayout:
     """A word of a job's output.
 
     Fields:
-        membrane: 1: ``data`` is the membrane of a readout's neuron; 0: a group of P pixels of J events, as stored.
+        membrane: 1: ``data`` is the membrane of a readout's neuron, in two's complement in all its bits; 0: a group of
+            P pixels of J events, as stored.
         channel, row, group: of the map.
         index: of a membrane its pixel in the group, of events their chunk of columns.
     """
@@ -34,7 +41,7 @@ def word_layout(parameters: Parameters) -> data.StructLayout:
             "row": unsigned(COORDINATE_BITS - 1),
             "group": unsigned(COORDINATE_BITS - 1),
             "index": unsigned(index),
-            "data": unsigned(max(parameters.word_bits, parameters.state_bits)),
+            "data": unsigned(data_bits(parameters)),
         }
     )
 
@@ -122,7 +129,7 @@ class Collector(Component):
             return []
         words = [
             self._word(tile, c, row)
-            | {"membrane": 1, "index": pixel, "data": membrane % (1 << self.parameters.state_bits)}
+            | {"membrane": 1, "index": pixel, "data": membrane % (1 << data_bits(self.parameters))}
             for c, membrane in enumerate(membranes)
         ]
         return self._in_map(tile, words)
@@ -197,21 +204,16 @@ class Collector(Component):
         """
         parameters = self.parameters
         spikes = Signal(2 * parameters.places * parameters.columns)
-        membrane = Signal(parameters.state_bits)
+        membrane = Signal(signed(parameters.state_bits))
         moves = self.push | self.show | advance
+        own = partial(copy, m, device=parameters.device, reset=True)
         for c in reversed(range(parameters.channels)):
-            own = copy(
-                m,
-                Cat(self.spikes[c], self.push, self.show, moves),
-                parameters.device,
-                f"moves_{c}",
-                reset=True,
-            )
+            pushed = own(Cat(moves, self.push, self.spikes[c]), name=f"pushed_{c}")
+            shown = own(Cat(moves, self.show), name=f"shown_{c}")
             after_spikes, after_membrane = spikes, membrane
             spikes, membrane = Signal.like(spikes, name=f"train_{c}"), Signal.like(membrane, name=f"membrane_{c}")
-            with m.If(own[4]):
-                m.d.sync += [
-                    spikes.eq(Mux(own[2], Cat(spikes[2:], own[:2]), after_spikes)),
-                    membrane.eq(Mux(own[3], self.membranes[c], after_membrane)),
-                ]
+            with m.If(pushed[0]):
+                m.d.sync += spikes.eq(Mux(pushed[1], Cat(spikes[2:], pushed[2:]), after_spikes))
+            with m.If(shown[0]):
+                m.d.sync += membrane.eq(Mux(shown[1], self.membranes[c], after_membrane))
         return spikes, membrane

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hdl.array import Array
 from hdl.bank import HALVES, NeuronBank
 from hdl.collector import Collector, word_layout
-from hdl.delay import later
+from hdl.delay import at_last, later
 from hdl.firing import Firing
 from hdl.gather import Gather
 from hdl.issue import Issue
@@ -189,8 +189,8 @@ class Core(Component):
         m.d.sync += filling.eq(filling ^ filled)
 
         # Beats, spikes, words.
-        rightmost, last = Signal(firing.group.shape()), Signal(parameters.pixels)
-        m.d.sync += [rightmost.eq(job.tile_columns - 1), last.eq(Mux(firing.group == rightmost, job.last, ~0))]
+        last = Signal(parameters.pixels)
+        m.d.sync += last.eq(Mux(at_last(m, firing.group, job.tile_columns, "rightmost"), job.last, ~0))
         working = Signal()
         m.d.sync += self.busy.eq(working)
         m.d.comb += [
@@ -251,27 +251,31 @@ class Core(Component):
     ) -> Signal:
         """Put parts together and write the words; returns the pulse that starts a job."""
         parameters = self.parameters
-        part = self.load.payload
         widths = word_widths(parameters)
         parts = {target: -(-width // PART_BITS) for target, width in widths.items()}
         staging = Signal(PART_BITS * max(parts.values()))
         start, started = Signal(), Signal()
         accepting = Signal(init=1)
-        address = Signal(part.address.shape())
+        address = Signal.like(self.load.payload.address)
         arrived = {target: Signal(name=f"arrived_{target.name.lower()}") for target in widths}
         m.d.comb += self.load.ready.eq(accepting)
         m.d.sync += [start.eq(0), started.eq(start)]
         m.d.sync += [signal.eq(0) for signal in arrived.values()]
-        with m.If(~(accepting | arrived[Target.JOB] | start | started | self.busy)):
-            m.d.sync += accepting.eq(1)
-        with m.If(self.load.valid & self.load.ready):
-            with m.If(part.last & (part.target == Target.JOB)):
-                m.d.sync += accepting.eq(0)
+        taken, part = Signal(), later(m, self.load.payload, self.load.payload.shape(), "part")
+        m.d.sync += taken.eq(self.load.valid & self.load.ready)
+        with m.If(
+            self.load.valid & self.load.ready & self.load.payload.last & (self.load.payload.target == Target.JOB)
+        ):
+            m.d.sync += accepting.eq(0)
+        with m.If(taken):
             m.d.sync += [
                 staging.eq(Cat(staging, part.data)[PART_BITS:]),
                 *(signal.eq(part.last & (part.target == target)) for target, signal in arrived.items()),
                 address.eq(part.address),
             ]
+
+        with m.If(~(accepting | taken | arrived[Target.JOB] | start | started | self.busy)):
+            m.d.sync += accepting.eq(1)
 
         def word(of: Any) -> Any:
             return staging[len(staging) - PART_BITS * parts[of] :][: widths[of]]

@@ -12,6 +12,9 @@ from hdl.collector import Collector
 from hdl.parameters import Parameters
 from tests.hdl.streams import SIZES, matches, parameters, receive, simulate
 
+WIDE = {"channels": 2, "rows": 1, "pixels": 8, "columns": 4, "banks": 2}
+"""Groups of events have more bits than a membrane, which fills them with its sign."""
+
 Chunk = tuple[dict[str, int], list[list[int]]]
 """A tile, and what is pushed for it."""
 
@@ -90,7 +93,7 @@ def test_random_chunks(size: dict[str, int], stalls: float) -> None:
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.5])
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", [*SIZES, WIDE], ids=str)
 def test_random_membranes(size: dict[str, int], stalls: float) -> None:
     random = Random(f"{size} {stalls}")
     sizes = parameters(size)
