@@ -18,6 +18,7 @@ from hdl.issue import Issue
 from hdl.neuron import constants_layout, trace_layout
 from hdl.parameters import Parameters
 from hdl.pool import Pool
+from hdl.register import copy
 from hdl.sequencer import Sequencer, mark_layout
 from hdl.tables import COUNT_BITS, address_bits, fetch_layout, job_layout, segment_layout, tap_layout
 
@@ -280,25 +281,25 @@ class Core(Component):
         def word(of: Any) -> Any:
             return staging[len(staging) - PART_BITS * parts[of] :][: widths[of]]
 
-        tables = {
+        tables: dict[Any, Any] = {
             Target.WEIGHTS: issue.write_weights,
             Target.CONSTANTS: bank.write,
             Target.FETCHES: sequencer.write_fetch,
             Target.TAPS: issue.write_tap,
             Target.SEGMENTS: sequencer.write_segment,
         }
+        # The memories lie all over the device: each kind has a register of its own.
         for of, write in tables.items():
-            m.d.comb += [
-                write.enable.eq(arrived[of]),
-                write.address.eq(address),
-                write.data.eq(word(of)),
-            ]
+            content = Cat(arrived[of], address[: len(write.address)], word(of))
+            m.d.comb += write.as_value().eq(copy(m, content, parameters.device, f"write_{of.name.lower()}"))
         bank_bits = address_bits(parameters.banks)
+        content = Cat(arrived[Target.EVENTS], address, word(Target.EVENTS))
+        content = copy(m, content, parameters.device, "write_events")
         m.d.comb += [
-            gather.store.enable.eq(arrived[Target.EVENTS]),
-            gather.store.bank.eq(address[:bank_bits]),
-            gather.store.address.eq(address[bank_bits:]),
-            gather.store.data.eq(word(Target.EVENTS)),
+            gather.store.enable.eq(content[0]),
+            gather.store.bank.eq(content[1:][:bank_bits]),
+            gather.store.address.eq(content[1 + bank_bits : 1 + len(address)]),
+            gather.store.data.eq(content[1 + len(address) :]),
         ]
         with m.If(arrived[Target.JOB]):
             m.d.sync += [job.as_value().eq(word(Target.JOB)), start.eq(1)]

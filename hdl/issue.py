@@ -208,11 +208,11 @@ class Issue(Component):
             number = min(NEIGHBOURS, parameters.channels - first)
             m.submodules[f"weights_{first}"] = weights = ram(unsigned(8 * number), parameters.weight_words)
             read, write = weights.read_port(), weights.write_port()
+            new = self.write_weights
+            new_here = Cat(new.enable, new.address, new.data[8 * first :][: 8 * number])
             m.d.comb += [
                 read.addr.eq(copy(m, address, parameters.device, f"address_{first}")),
-                write.en.eq(self.write_weights.enable),
-                write.addr.eq(self.write_weights.address),
-                write.data.eq(self.write_weights.data[8 * first :][: 8 * number]),
+                Cat(write.en, write.addr, write.data).eq(copy(m, new_here, parameters.device, f"write_{first}")),
             ]
             word = registered(m, read, unsigned(8 * number), f"weights_{first}", 2)
             found += [word[8 * at :][:8] for at in range(number)]

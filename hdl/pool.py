@@ -15,6 +15,7 @@ from hdl.collector import word_layout
 from hdl.delay import at_last, later
 from hdl.parameters import Parameters
 from hdl.ram import ram, registered
+from hdl.register import copy
 from hdl.sequencer import mark_layout
 from hdl.tables import COUNT_BITS, address_bits, job_layout
 
@@ -104,7 +105,8 @@ class Pool(Component):
         largest = [
             [Signal(number, name=f"largest_{place}_{j}", init=least) for j in range(columns)] for place in range(places)
         ]
-        emptied = Signal()
+        empties = Signal()
+        emptied = [copy(m, empties, parameters.device, f"emptied_{place}", reset=True) for place in range(places)]
         for j in range(columns):
             for place in range(places):
                 at = place * columns + j
@@ -117,7 +119,7 @@ class Pool(Component):
             inside = late(inside, places, f"inside_{j + 1}")
             for place in range(places):
                 # Nothing is less than what a window begins with.
-                with m.If(emptied):
+                with m.If(emptied[place]):
                     m.d.sync += largest[place][j].eq(least)
                 with m.Elif(valid & inside[place] & (running[place] > largest[place][j])):
                     m.d.sync += largest[place][j].eq(running[place])
@@ -153,8 +155,8 @@ class Pool(Component):
             m.d.sync += [ending.eq(columns + 4), mark.eq(self.mark)]
         with m.Elif(ending != 0):
             m.d.sync += ending.eq(ending - 1)
-        m.d.sync += emptied.eq(ending == 2)
-        with m.If(emptied):
+        m.d.comb += empties.eq(ending == 2)
+        with m.If(later(m, empties, 1, "emptied")):
             for place in range(places):
                 before: Any = Mux(mark.first, 0, held[place])
                 for j in range(columns):
