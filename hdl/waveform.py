@@ -72,7 +72,7 @@ def rows(neuron: Neuron) -> list[Row]:
         Row("constants.up", "threshold", "number", state),
         Row("constants.down", "fires negative below", "number", state),
         Row("positive", "u ≥ up and n < high", "bit"),
-        Row("negative", "u < down and n > low", "bit"),
+        Row("low", "u < down and n > low", "bit"),
         Row("spike", "s, while fired", "spike", 2, "fired"),
         Row("after.membrane", "v = u - s up, to be stored", "number", state, "stored"),
         Row("after.count", "n = n + s, to be stored", "number", count, "stored"),
@@ -208,7 +208,7 @@ def headings(trace: Trace, neuron: Neuron) -> list[tuple[str, ...]]:
         current = signed(trace["current_sum"][end - 3], state)
         if trace["positive"][end]:
             verdict = f"at least {THRESHOLD}: a spike"
-        elif trace["negative"][end]:
+        elif trace["low"][end]:
             verdict = f"below {-NEGATIVE_THRESHOLD}, n = {n}: a negative spike"
         elif u < -NEGATIVE_THRESHOLD:
             verdict = f"below {-NEGATIVE_THRESHOLD}, but n = {n}: blocked"

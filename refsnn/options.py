@@ -75,9 +75,9 @@ PerChannel = Annotated[
 Refine = Annotated[
     str | None,
     typer.Option(
-        metavar="all|PART[,PART..]",
-        help="Correct each layer in turn for the spikes that it really receives, on the calibration images: weights, "
-        "rounding, means; thresholds by channel in any case. A network for each T, made in minutes.",
+        metavar="PART[,PART..]",
+        help="Correct each layer in turn for the spikes that it really receives, on the calibration images: all, or "
+        "some of weights, rounding, means; thresholds by channel in any case. A network for each T, made in minutes.",
         rich_help_panel=CONVERSION,
     ),
 ]

@@ -61,7 +61,8 @@ def test_unread_carries_are_disconnected_and_cells_counted(tmp_path: Path) -> No
         return {"type": "CCU2C", "connections": {"CIN": [carry_in], "COUT": [carry_out]}}
 
     cells = {"in.first": cell("0", 2), "in.last": cell(2, 3), "other": cell("0", 4)}
-    cells["bit"] = {"type": "TRELLIS_FF", "connections": {"Q": [5]}}
+    parameters = {"CEMUX": "1 ", "REGSET": "RESET"}
+    cells["bit"] = {"type": "TRELLIS_FF", "parameters": parameters, "connections": {"DI": [6], "Q": [5]}}
     cells["in.table"] = {"type": "LUT4", "connections": {"Z": [5]}}
     netlist = tmp_path / "top.json"
     netlist.write_text(json.dumps({"modules": {"top": {"cells": cells, "ports": {"out": {"bits": [4]}}}}}))
