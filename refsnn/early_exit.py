@@ -53,12 +53,8 @@ def early_exit(
     ] = "1,2,4,8",
     threshold: options.Threshold = None,
     per_channel: options.PerChannel = None,
-    weight_bits: Annotated[
-        int | None, typer.Option(metavar="2..8", help="Default: 8.", rich_help_panel=options.CONVERSION)
-    ] = None,
-    threads: Annotated[
-        int, typer.Option(metavar="N", help="0: as many as there are processors.", rich_help_panel=options.RUNNING)
-    ] = 0,
+    weight_bits: options.WeightBits = None,
+    threads: options.Threads = 0,
     kernels: options.Kernels = "auto",
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table as JSON.", rich_help_panel=options.OUTPUT)
@@ -76,9 +72,7 @@ def early_exit(
             steps=(steps,),
             overrides=options.overrides(threshold=threshold, per_channel=per_channel, weight_bits=weight_bits),
             calibration_images=calibration_images,
-            scale=scale,
-            mean=None if mean is None else options.numbers("--mean", mean, float),
-            std=None if std is None else options.numbers("--std", std, float),
+            **options.preprocessing(scale, mean, std),
             limit=limit,
             threads=threads,
             kernels=kernels,

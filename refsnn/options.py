@@ -81,6 +81,7 @@ Refine = Annotated[
         rich_help_panel=CONVERSION,
     ),
 ]
+WeightBits = Annotated[int | None, typer.Option(metavar="2..8", help="Default: 8.", rich_help_panel=CONVERSION)]
 MembraneBits = Annotated[
     str | None,
     typer.Option(
@@ -123,6 +124,7 @@ InitialMembrane = Annotated[
     ),
 ]
 
+Threads = Annotated[int, typer.Option(metavar="N", help="0: as many as there are processors.", rich_help_panel=RUNNING)]
 Batch = Annotated[
     int, typer.Option(metavar="N", help="Images that a thread simulates at a time.", rich_help_panel=RUNNING)
 ]
@@ -162,6 +164,15 @@ def numbers(option: str, text: str, kind: Callable[[str], Value]) -> tuple[Value
         return tuple(kind(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(f"{option} is '{text}'; numbers with commas between them were expected") from error
+
+
+def preprocessing(scale: float | None, mean: str | None, std: str | None) -> dict[str, Any]:
+    """What the user said of pixels, as fields of ``refsnn.experiment.Request``."""
+    return {
+        "scale": scale,
+        "mean": None if mean is None else numbers("--mean", mean, float),
+        "std": None if std is None else numbers("--std", std, float),
+    }
 
 
 def overrides(

@@ -62,17 +62,13 @@ def run(
     threshold: options.Threshold = None,
     per_channel: options.PerChannel = None,
     refine: options.Refine = None,
-    weight_bits: Annotated[
-        int | None, typer.Option(metavar="2..8", help="Default: 8.", rich_help_panel=options.CONVERSION)
-    ] = None,
+    weight_bits: options.WeightBits = None,
     membrane_bits: options.MembraneBits = None,
     drain: options.Drain = None,
     cap: options.Cap = None,
     negative_threshold: options.NegativeThreshold = None,
     initial_membrane: options.InitialMembrane = None,
-    threads: Annotated[
-        int, typer.Option(metavar="N", help="0: as many as there are processors.", rich_help_panel=options.RUNNING)
-    ] = 0,
+    threads: options.Threads = 0,
     batch: options.Batch = 32,
     kernels: options.Kernels = "auto",
     out: Annotated[
@@ -113,9 +109,7 @@ def run(
                 initial_membrane=initial_membrane,
             ),
             calibration_images=calibration_images,
-            scale=scale,
-            mean=None if mean is None else options.numbers("--mean", mean, float),
-            std=None if std is None else options.numbers("--std", std, float),
+            **options.preprocessing(scale, mean, std),
             limit=limit,
             threads=threads,
             batch=batch,
