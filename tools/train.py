@@ -79,6 +79,9 @@ def main(
     shift: Annotated[int, typer.Option(help="Move images by up to so many pixels.", min=0)] = 0,
     cutout: Annotated[int, typer.Option(help="Blank a square with sides of so many pixels.", min=0)] = 0,
     bf16: Annotated[bool, typer.Option(help="bfloat16 autocast: faster where the processor has it.")] = False,
+    compiled: Annotated[
+        bool, typer.Option(help="Through torch.compile (needs a C++ compiler): twice as fast.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     scale: options.Scale = 255.0,
     mean: options.Mean = "0",

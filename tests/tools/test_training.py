@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -96,6 +97,20 @@ def test_checkpoints_of_before_resume(tmp_path, digits):
 def test_other_activations_and_bf16(digits, activation):
     settings = replace(SETTINGS, activation=activation, epochs=4, width=8, batch=32, bf16=True, smoothing=0.1)
     assert training.train(settings, digits).epochs[-1].test_accuracy > 0.8
+
+
+def test_compiled_training_needs_a_compiler(digits, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match=r"needs a C\+\+ compiler, and there is no 'g\+\+'"):
+        training.train(replace(SETTINGS, compiled=True), digits)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_compiled_training_learns_the_same(digits):
+    settings = replace(SETTINGS, network="mlp", width=8, epochs=2, batch=32, compiled=True)
+    epochs = [training.train(each, digits).epochs for each in (settings, replace(settings, compiled=False))]
+    assert [epoch.loss for epoch in epochs[0]] == pytest.approx([epoch.loss for epoch in epochs[1]], rel=1e-3)
 
 
 @pytest.mark.parametrize("network", [name for name in networks.NETWORKS if name not in ("cnn", "mlp")])
