@@ -57,6 +57,7 @@ def sweep(
     ] = "8",
     threshold: options.Threshold = None,
     per_channel: options.PerChannel = None,
+    refine: options.Refine = None,
     membrane_bits: options.MembraneBits = None,
     drain: options.Drain = None,
     cap: options.Cap = None,
@@ -111,6 +112,7 @@ def sweep(
             overrides=options.overrides(
                 threshold=threshold,
                 per_channel=per_channel,
+                refine=refine,
                 membrane_bits=membrane_bits,
                 drain=drain,
                 cap=cap,

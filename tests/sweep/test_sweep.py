@@ -234,6 +234,16 @@ def test_the_command_writes_tables_json_and_csv(weights, expected, tmp_path, mon
         assert run["latency"] == {"alone": alone, "pipelined": run["steps"]}
 
 
+def test_the_command_refines_as_the_main_job_does(request_, weights, tmp_path):
+    options = ["--refine", "means", "--method", "ecl", "--steps", "2", "--calibration-images", "50"]
+    sweep(weights, *options, "--workers", "1", "--out", tmp_path)
+    refined = replace(
+        request_, methods=("ecl",), steps=(2,), calibration_images=50, overrides={"refine": "means", "weight_bits": 8}
+    )
+    (found,) = json.loads((tmp_path / "sweep.json").read_text())["sweep"]
+    assert timeless(found["results"]) == timeless(json.loads(experiment.perform(refined).results.json()))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
