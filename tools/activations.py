@@ -42,6 +42,10 @@ class _Quantise(torch.autograd.Function):
         return to_x, to_bound, None
 
 
+# To a compiler the bound would be a number, and every step a new case.
+_quantise: Any = torch.compiler.disable(_Quantise.apply)  # type: ignore[no-untyped-call]
+
+
 class QCFS(nn.Module):
     """Quantised clip-floor-shift: ``y = bound * clip(floor(x levels / bound + 1/2) / levels, 0, 1)``.
 
@@ -61,7 +65,7 @@ class QCFS(nn.Module):
         self.bound = nn.Parameter(torch.tensor(bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = _Quantise.apply(x, self.bound, self.levels)  # type: ignore[no-untyped-call]
+        result: Tensor = _quantise(x, self.bound, self.levels)
         return result
 
     def extra_repr(self) -> str:

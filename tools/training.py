@@ -197,6 +197,8 @@ def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
     compiler = os.environ.get("CXX", "g++")  # as PyTorch looks for it
     if shutil.which(compiler) is None:
         raise InputError(f"--compiled needs a C++ compiler, and there is no '{compiler}'; install it or leave that out")
+    # Blocks are one function to the compiler, which otherwise gives up after a few of them.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, sum(1 for _ in network.modules()))
     compiled: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
     return compiled
 
