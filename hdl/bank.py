@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from amaranth.hdl import Array as Choice
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
@@ -32,10 +32,13 @@ SMALL = {"generic": "distributed", "ecp5": "distributed", "ice40": "logic"}
 HALVES = 2
 """Tiles that the lanes may have left: one is read while the next one is written."""
 
+NEIGHBOURS = 4
+"""Channels that share a register on the way to a register of their own."""
+
 
 def latency(parameters: Parameters) -> int:
-    """Cycles from a beat to its results: a neuron's, and one for the copies of what all channels listen to."""
-    return neuron_latency(parameters) + 1
+    """Cycles from a beat to its results: a neuron's, and two for the copies of what all channels listen to."""
+    return neuron_latency(parameters) + 2
 
 
 def sums_layout(parameters: Parameters) -> data.StructLayout:
@@ -55,12 +58,12 @@ class NeuronBank(Component):
     """C neurons, and the memories of the R * P pixels that they serve in turn.
 
     Ports:
-        store: In, ``sums_layout``: at any time, into the half that is not read.
+        store: In, ``sums_layout``: at any time, into a half that no beat names now or named in the cycle before.
         beat: In, ``beat_layout``: for the neurons of the pixel ``place``; sums from ``half``.
         place: In, 0 .. R * P - 1, row by row. half: In(1).
         settings: In, ``settings_layout``.
         spikes: Out, C times 2 bits, ``latency`` cycles after the beat: bit 0 a spike, bit 1 a negative one.
-        membranes: Out, C times signed(X): of the pixel that ``place`` named two cycles ago.
+        membranes: Out, C times signed(X): of the pixel that ``place`` named three cycles ago.
         load: In(1): a pulse: take the constants of C channels from address ``first`` on; ``loaded``: Out(1): done,
             C + 3 cycles later; beats may enter from the next cycle on.
         write: In, ``write_layout``: the table of constants.
@@ -128,7 +131,7 @@ class NeuronBank(Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         parameters = self.parameters
-        rows, channels, columns, places = parameters.rows, parameters.channels, parameters.columns, parameters.places
+        rows, channels, columns = parameters.rows, parameters.channels, parameters.columns
         width = parameters.accumulator_bits
 
         def small(name: str, shape: Any, depth: int) -> tuple[Any, Any]:
@@ -136,16 +139,22 @@ class NeuronBank(Component):
             m.submodules[name] = made = ram(shape, max(depth, 2), ram_style=SMALL[parameters.device])
             return made.read_port(), made.write_port()
 
-        # What all channels listen to has a register for each: wires, not memories, limit the clock.
+        # What all channels listen to has a register for each: wires, not memories, limit the clock. It takes two steps
+        # to get there.
         own = partial(copy, m, device=parameters.device, reset=True)
+
+        def near(value: Any, name: str) -> list[Any]:
+            """For each channel a register that it shares with its neighbours."""
+            shared = [own(Value.cast(value), name=f"{name}_near_{first}") for first in range(0, channels, NEIGHBOURS)]
+            return [shared[channel // NEIGHBOURS] for channel in range(channels)]
 
         # ``place`` counts row by row; the lanes left all rows of a pixel in one word.
         store, pixel_bits = self.store, (parameters.pixels - 1).bit_length()
-        pixel = Cat(self.place[:pixel_bits], self.half)
-        row = later(m, self.place >> pixel_bits, range(max(rows, 2)), "row", 2)
-        beat = later(m, self.beat, self.beat.shape(), "beat")
+        row = later(m, self.place >> pixel_bits, range(max(rows, 2)), "row", 3)
         sums = later(m, store.sums, store.sums.shape(), "sums")
-        ended = later(m, self.place, self.place.shape(), "place", self.latency - 1)
+        places, halves = near(self.place, "place"), near(self.half, "half")
+        ended = near(later(m, self.place, self.place.shape(), "place", self.latency - 2), "end")
+        beats, settings = near(later(m, self.beat, self.beat.shape(), "beat"), "beat"), near(self.settings, "settings")
 
         # Constants come from their table one channel a cycle, and move up.
         m.submodules.constants = table = ram(constants_layout(parameters), parameters.neurons)
@@ -157,10 +166,11 @@ class NeuronBank(Component):
         there = (remaining > 1) & (remaining <= channels + 1)
         shifting = later(m, there, 1, "shifting")
         m.d.comb += self.loaded.eq(later(m, remaining == 2, 1, "loaded", 2))
+        m.d.sync += read.addr.eq(Mux(self.load, self.first, read.addr + 1))
         with m.If(self.load):
-            m.d.sync += [remaining.eq(channels + 2), read.addr.eq(self.first)]
+            m.d.sync += remaining.eq(channels + 2)
         with m.Elif(remaining != 0):
-            m.d.sync += [remaining.eq(remaining - 1), read.addr.eq(read.addr + 1)]
+            m.d.sync += remaining.eq(remaining - 1)
         for channel in range(channels):
             with m.If(own(shifting, name=f"shifting_{channel}")):
                 following = constants[channel + 1].as_value() if channel + 1 < channels else found
@@ -171,23 +181,23 @@ class NeuronBank(Component):
             read_left, write_left = small(
                 f"left_{channel}", unsigned(rows * columns * width), HALVES * parameters.pixels
             )
-            read_state, write_state = small(f"states_{channel}", state_layout(parameters), places)
-            read_static, write_static = small(f"statics_{channel}", signed(parameters.state_bits), places)
+            read_state, write_state = small(f"states_{channel}", state_layout(parameters), parameters.places)
+            read_static, write_static = small(f"statics_{channel}", signed(parameters.state_bits), parameters.places)
             of_rows = [sums[(r * channels + channel) * columns + j] for r in range(rows) for j in range(columns)]
-            place, end = own(self.place, name=f"place_{channel}"), own(ended, name=f"end_{channel}")
+            place, end = own(places[channel], name=f"place_{channel}"), own(ended[channel], name=f"end_{channel}")
             m.d.comb += [
                 Cat(write_left.addr, write_left.en).eq(
                     own(Cat(store.slot[:pixel_bits], store.half, store.enable), name=f"store_{channel}")
                 ),
                 write_left.data.eq(Cat(of_rows)),
-                read_left.addr.eq(own(pixel, name=f"pixel_{channel}")),
+                read_left.addr.eq(own(Cat(places[channel][:pixel_bits], halves[channel]), name=f"pixel_{channel}")),
                 read_state.addr.eq(place),
                 read_static.addr.eq(place),
-                neuron.beat.eq(beat),
+                neuron.beat.eq(beats[channel]),
                 neuron.state.eq(read_state.data),
                 neuron.static.eq(read_static.data),
                 neuron.constants.eq(constants[channel]),
-                neuron.settings.eq(self.settings),
+                neuron.settings.eq(settings[channel]),
                 write_state.en.eq(neuron.stored),
                 write_state.addr.eq(end),
                 write_state.data.eq(neuron.after),

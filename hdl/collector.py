@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from amaranth.hdl import Array as Choice
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
@@ -151,10 +151,8 @@ class Collector(Component):
         tile = Signal(data.StructLayout({name: getattr(self, name).shape() for name in kept}))
         showing, sending, moves_on, advance = Signal(), Signal(), Signal(), Signal()
         channel, number, at_row = Signal.like(self.channel), Signal(range(channels + 1)), Signal(range(rows + 1))
-        m.d.comb += [
-            moves_on.eq(sending & queue.room),
-            advance.eq(moves_on & (showing | (at_row == rows - 1))),
-        ]
+        ends_channel = showing | (at_row == rows - 1) if rows > 1 else Const(1)
+        m.d.comb += [moves_on.eq(sending & queue.room), advance.eq(moves_on & ends_channel)]
         with m.If(self.emit | self.show):
             m.d.sync += [sending.eq(1), showing.eq(self.show), channel.eq(self.channel)]
             m.d.sync += [getattr(tile, name).eq(getattr(self, name)) for name in kept]
@@ -205,11 +203,10 @@ class Collector(Component):
         parameters = self.parameters
         spikes = Signal(2 * parameters.places * parameters.columns)
         membrane = Signal(signed(parameters.state_bits))
-        moves = self.push | self.show | advance
         own = partial(copy, m, device=parameters.device, reset=True)
         for c in reversed(range(parameters.channels)):
-            pushed = own(Cat(moves, self.push, self.spikes[c]), name=f"pushed_{c}")
-            shown = own(Cat(moves, self.show), name=f"shown_{c}")
+            pushed = own(Cat(self.push | advance, self.push, self.spikes[c]), name=f"pushed_{c}")
+            shown = own(Cat(self.show | advance, self.show), name=f"shown_{c}")
             after_spikes, after_membrane = spikes, membrane
             spikes, membrane = Signal.like(spikes, name=f"train_{c}"), Signal.like(membrane, name=f"membrane_{c}")
             with m.If(pushed[0]):

@@ -136,7 +136,7 @@ class Core(Component):
         m.d.comb += [
             bank.load.eq(load),
             firing.begin.eq(bank.loaded),
-            sequencer.ready.eq(bank.loaded | pooling),
+            sequencer.ready.eq(later(m, bank.loaded | pooling, 1, "ready")),
         ]
         m.d.sync += load.eq(0)
         with m.If(sequencer.block):

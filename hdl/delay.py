@@ -1,4 +1,4 @@
-"""What pipelines are made of: registers in a row, and sums in one chain of adders."""
+"""What pipelines are made of: registers in a row, and sums and comparisons in one chain of adders."""
 
 from __future__ import annotations
 
@@ -37,3 +37,20 @@ def carried(one: Any, other: Any, carry: Any) -> Any:
         return wide.as_signed() if value.shape().signed else wide
 
     return (below(Const(1, 1), one) + below(carry, other)) >> 1
+
+
+def less(one: Any, other: Any) -> Any:
+    """``one < other``, signed, by the sign of a difference: a carry that leaves its chain takes longer."""
+    return (one - other)[-1]
+
+
+def exceeds(gate: Any, one: Any, other: Any, *, equal: bool = False) -> Any:
+    """``gate & (one > other)``, or ``>=`` with ``equal``, of signed values of equal widths, all in one chain of adders.
+
+    ``one + ~other`` carries if ``one`` is greater (sign bits inverted, to compare as unsigned). The carry goes through
+    ``gate + 0``, which passes it on if there is a gate, and is the sum of two zeros after that.
+    """
+    assert len(one) == len(other), (len(one), len(other))
+    carry = Const(equal, 1)
+    one, other = Cat(one[:-1], ~one[-1]), ~Cat(other[:-1], ~other[-1])
+    return (Cat(carry, one, gate) + Cat(carry, other))[len(one) + 2]

@@ -305,7 +305,7 @@ class Firing(Component):
             self.released.eq(later(m, released, 1, "released", self.ahead - 1)),
             self.half.eq(later(m, half, 1, "half", self.ahead)),
             self.place.eq(later(m, counter, self.place.shape(), "place", self.ahead)),
-            self.show.eq(later(m, show, 1, "show", self.ahead + 1)),
+            self.show.eq(later(m, show, 1, "show", self.ahead + 2)),
         ]
         return m
 

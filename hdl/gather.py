@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from amaranth.hdl import Array as Choice
@@ -14,11 +15,14 @@ from hdl.delay import carried, later
 from hdl.parameters import Parameters
 from hdl.queue import Queue
 from hdl.ram import ram, registered
+from hdl.register import copy
 from hdl.sequencer import mark_layout, request_layout
 from hdl.tables import COORDINATE_BITS, address_bits
 
 DEPTH = 17
 """Windows on their way or waiting for the lanes: one in a register, the others in a memory of 16."""
+LISTENERS = 16
+"""Bits of a window that share a register which chooses their bank."""
 
 
 def window_layout(parameters: Parameters) -> data.StructLayout:
@@ -75,7 +79,7 @@ class Gather(Component):
     ``latency``: cycles from a request to its window, more if windows wait.
     """
 
-    latency = 11
+    latency = 12
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -134,7 +138,6 @@ class Gather(Component):
         parameters = self.parameters
         rows, banks, pixel_bits = parameters.rows, parameters.banks, 2 * parameters.columns
         group_bits = parameters.pixels * pixel_bits
-        request = self.requests.payload
 
         m.submodules.queue = queue = Queue(window_layout(parameters), DEPTH - 1)
         # ``ready`` is a register, and one request behind the credits.
@@ -151,8 +154,9 @@ class Gather(Component):
         returned = later(m, Cat(taken, self.dropped), 2, "returned")
         m.d.sync += [ready.eq(credits > 1), credits.eq(credits - accepted + returned[0] + returned[1])]
 
-        # The rest of a request travels along, a register a stage.
-        valid = [accepted]
+        # A register first: requests may come from afar. The rest of a request travels along, a register a stage.
+        request = later(m, self.requests.payload, request_layout(parameters), "request")
+        valid = [later(m, accepted, 1, "valid")]
         along: list[Any] = [request]
         for stage in range(1, 9):
             valid.append(Signal(name=f"valid_{stage}"))
@@ -194,24 +198,21 @@ class Gather(Component):
                     read.addr.eq(word[r][b]),
                 ]
                 found[r].append(registered(m, read, group_bits, f"found_{r}_{b}", 2))
-        inside: list[Any] = []
-        for stage in (3, 4, 5):
-            late = Signal(data.StructLayout({"rows": rows, "groups": banks}), name=f"inside_{stage}")
-            previous = inside[-1] if inside else Cat(row_inside, group_inside)
-            m.d.sync += late.as_value().eq(previous)
-            inside.append(late.as_value())
-        inside_rows, inside_groups = inside[-1][:rows], inside[-1][rows:]
+        inside = later(m, Cat(row_inside, group_inside), rows + banks, "inside", 2)
+        inside_rows, inside_groups = inside[:rows], inside[rows:]
 
         # Stage 6: the groups in order, silent outside the map; 7: which pixels have events; 8: whether any matters.
+        # A few bits listen to a choice of their own: it crosses the memories in the stage before.
         window = []
         silent = Signal(rows)
-        turn = along[5].group[:turn_bits]
         for r in range(rows):
             lined = [Signal(parameters.visible * pixel_bits, name=f"lined_{stage}_{r}") for stage in (6, 7, 8)]
-            for k in range(banks):
-                bank = Choice([found[r][(k + t) % banks] for t in range(banks)])[turn]
-                shown = (inside_rows[r] & inside_groups[k]).replicate(group_bits)
-                m.d.sync += lined[0].word_select(k, group_bits).eq(bank & shown)
+            for k, first in product(range(banks), range(0, group_bits, LISTENERS)):
+                choice = Cat(inside_rows[r] & inside_groups[k], along[4].group[:turn_bits])
+                choice = copy(m, choice, parameters.device, f"choice_{r}_{k}_{first}")
+                bits = [found[r][(k + t) % banks][first : first + LISTENERS] for t in range(banks)]
+                shown = Choice(bits)[choice[1:]] & choice[0].replicate(len(bits[0]))
+                m.d.sync += lined[0][k * group_bits + first :][: len(shown)].eq(shown)
             occupied = Signal(parameters.visible, name=f"occupied_{r}")
             m.d.sync += [
                 occupied.eq(Cat(lined[0].word_select(x, pixel_bits).any() for x in range(parameters.visible))),
@@ -221,9 +222,7 @@ class Gather(Component):
             ]
             window.append(lined[2])
         if parameters.pooling:
-            whole = Signal(data.StructLayout({"rows": rows, "groups": banks}))
-            wholes = [Signal.like(whole, name=f"whole_{stage}") for stage in (6, 7, 8)]
-            m.d.sync += [wholes[0].as_value().eq(inside[-1]), wholes[1].eq(wholes[0]), wholes[2].eq(wholes[1])]
+            whole = later(m, inside, rows + banks, "whole", 4)
             edge, distance = Signal(banks), Signal(signed(COORDINATE_BITS + 1))
             m.d.sync += [
                 distance.eq(along[6].groups - along[6].group),
@@ -251,7 +250,7 @@ class Gather(Component):
             for r in range(rows):
                 groups = (
                     (along[8].last | (~edge[k]).replicate(parameters.pixels))
-                    & (wholes[2].rows[r] & wholes[2].groups[k]).replicate(parameters.pixels)
+                    & (whole[r] & whole[rows + k]).replicate(parameters.pixels)
                     | self.zeros.replicate(parameters.pixels)
                     for k in range(banks)
                 )

@@ -15,7 +15,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, enum
 from amaranth.lib.wiring import Component, In, Out
 
-from hdl.delay import carried, later
+from hdl.delay import carried, exceeds, later, less
 from hdl.parameters import SHIFT_BITS, THRESHOLD_BITS, Parameters
 from hdl.register import copy
 
@@ -150,11 +150,6 @@ def _if(condition: Any, value: Any) -> Any:
     return found.as_signed() if value.shape().signed else found
 
 
-def _less(one: Any, other: Any) -> Any:
-    """``one < other``, by the sign of a difference: a carry that leaves its chain takes longer."""
-    return (one - other)[-1]
-
-
 class Neuron(Component):
     """The neuron of one channel.
 
@@ -264,19 +259,20 @@ class Neuron(Component):
             m.d.sync += [up.eq(up >> 1), down.eq(self.constants.threshold - (up >> 1))]
         settings = self.settings
         fires = beats[at].fire == Fire.YES
-        rises = register(fires & (~settings.capped | _less(count, settings.high)), 1, "rises")
-        falls = register(fires & settings.negative & (~settings.gated | _less(settings.low, count)), 1, "falls")
+        rises = register(fires & (~settings.capped | less(count, settings.high)), 1, "rises")
+        falls = register(fires & settings.negative & (~settings.gated | less(settings.low, count)), 1, "falls")
         count = register(count, signed(self.parameters.count_bits), "count_late_2")
         static = register(static, signed(width), "static_late_2")
         # Compare; whatever is left if there is a spike comes with it.
         at += 1
-        reduced = before - up
-        above, below = ~reduced[-1], _less(before, down)
-        positive = register(rises & above, 1, "positive")
-        low = register(falls & below, 1, "low")
-        unspent, spent = register(before, signed(width), "unspent"), register(reduced, signed(width), "spent")
+        positive = register(exceeds(rises, before, up, equal=True), 1, "positive")
+        low = register(exceeds(falls, down, before), 1, "low")
+        unspent, spent = register(before, signed(width), "unspent"), register(before - up, signed(width), "spent")
         repaid = register(before + up, signed(width), "repaid")
-        count = register(count, signed(self.parameters.count_bits), "count_last")
+        risen, fallen, count = (
+            register(count + step, signed(self.parameters.count_bits), f"count_{name}")
+            for step, name in ((1, "risen"), (-1, "fallen"), (0, "last"))
+        )
         # Reset.
         at += 1
         negative = low & ~positive
@@ -286,7 +282,7 @@ class Neuron(Component):
             self.spike.eq(Cat(positive | negative, negative)),
             self.stored.eq(beats[at].valid),
             self.after.membrane.eq(Mux(positive, spent, Mux(low, repaid, unspent))),
-            self.after.count.eq(count + positive - negative),
+            self.after.count.eq(Mux(positive, risen, Mux(low, fallen, count))),
         ]
         # The rounding shift runs beside the firing: coarse, fine, then the sum; one bit more keeps the half.
         doubled = Cat(Const(0, 1), total[:width]).as_signed()

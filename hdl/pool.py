@@ -12,7 +12,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hdl.collector import word_layout
-from hdl.delay import at_last, later
+from hdl.delay import at_last, exceeds, later
 from hdl.parameters import Parameters
 from hdl.ram import ram, registered
 from hdl.register import copy
@@ -98,7 +98,8 @@ class Pool(Component):
         valid, address = late(valid, 1, "valid_0", 2), late(address, cell.shape(), "address_0", 2)
         enable = late(self.enable, shape, "enable_0", 3)
         negative = late(self.negative, shape, "negative_0", 3)
-        inside = late(self.inside, places, "inside_0", 3)
+        # A pixel's sum counts where there is an operation and the cell is inside the map.
+        counts = late(self.inside & self.operation.replicate(places), places, "counts_0", 3)
         found = registered(m, read, data.ArrayLayout(number, places), "found")
         running: list[Any] = [late(Mux(fresh, 0, found[place]), number, f"so_far_{place}") for place in range(places)]
         least = -1 << width - 1
@@ -116,12 +117,12 @@ class Pool(Component):
                 )
             valid, address = late(valid, 1, f"valid_{j + 1}"), late(address, cell.shape(), f"address_{j + 1}")
             enable, negative = late(enable, shape, f"enable_{j + 1}"), late(negative, shape, f"negative_{j + 1}")
-            inside = late(inside, places, f"inside_{j + 1}")
+            counts = late(counts, places, f"counts_{j + 1}")
             for place in range(places):
                 # Nothing is less than what a window begins with.
                 with m.If(emptied[place]):
                     m.d.sync += largest[place][j].eq(least)
-                with m.Elif(valid & inside[place] & (running[place] > largest[place][j])):
+                with m.Elif(exceeds(counts[place], running[place], largest[place][j])):
                     m.d.sync += largest[place][j].eq(running[place])
         m.d.comb += [
             write.en.eq(valid),

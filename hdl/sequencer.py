@@ -14,6 +14,7 @@ from hdl.delay import at_last, later
 from hdl.parameters import Parameters
 from hdl.queue import Queue
 from hdl.ram import ram, registered
+from hdl.register import copy
 from hdl.tables import (
     CHUNK_BITS,
     COORDINATE_BITS,
@@ -230,6 +231,20 @@ class Sequencer(Component):
             made.eq(read),
         ]
 
+        # Each multiplier has factors of its own beside it: what stood there a cycle before.
+        factors = {
+            "down": (tile_row, following.tile_offset),
+            "over": (chunk, following.chunk_offset),
+            "row": (tile_row, following.tile_rows),
+            "group": (tile_column, following.tile_groups),
+        }
+        products = {}
+        for name, pair in factors.items():
+            one, other = (
+                copy(m, factor, parameters.device, f"{name}_factor_{k}", reset=True) for k, factor in enumerate(pair)
+            )
+            products[name] = one * other
+
         # Three states are known beforehand: much follows from them.
         running, closing, closed, tiled, steps, closes = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
         takes = Signal()
@@ -258,10 +273,10 @@ class Sequencer(Component):
                 m.next = "multiply"
             with m.State("multiply"):
                 m.d.sync += [
-                    down.eq(tile_row * segment.tile_offset),
-                    over.eq(chunk * segment.chunk_offset),
-                    row.eq(tile_row * segment.tile_rows),
-                    group.eq(tile_column * segment.tile_groups),
+                    down.eq(products["down"]),
+                    over.eq(products["over"]),
+                    row.eq(products["row"]),
+                    group.eq(products["group"]),
                     weights.eq(segment.weights),
                 ]
                 m.next = "offset"

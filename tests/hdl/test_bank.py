@@ -64,7 +64,7 @@ class Bench:
         due: dict[int, list[Any]] = {}
         stored = [-99] * places
         committed = [-99] * places
-        entered = cycle = 0
+        entered = cycle = reading = 0
         for half in range(HALVES):
             for slot in range(sizes.pixels):
                 await self.store(context, left, half, slot)
@@ -75,8 +75,10 @@ class Bench:
                 del due[cycle]
                 self.spikes.append([context.get(spike) for spike in bank.spikes])
             ready = [place for place in range(places) if cycle - stored[place] >= self.neuron.revisit]
-            reading = random.randrange(HALVES)
-            await self.store(context, left, 1 - reading, random.randrange(sizes.pixels))
+            before, reading = reading, random.randrange(HALVES)
+            context.set(bank.store.enable, 0)
+            if reading == before:
+                await self.store(context, left, 1 - reading, random.randrange(sizes.pixels))
             context.set(bank.beat.valid, 0)
             if entered < number and ready and random.random() < self.hurry:
                 place = random.choice(ready)
@@ -99,8 +101,8 @@ class Bench:
         context.set(bank.beat.valid, 0)
         for place in range(places):
             context.set(bank.place, place)
-            await context.tick()
-            await context.tick()
+            for _ in range(3):
+                await context.tick()
             self.membranes[place] = [context.get(membrane) for membrane in bank.membranes]
 
     async def store(self, context: Any, left: list[list[list[int]]], half: int, slot: int) -> None:
