@@ -32,7 +32,7 @@ SMALL = {"generic": "distributed", "ecp5": "distributed", "ice40": "logic"}
 HALVES = 2
 """Tiles that the lanes may have left: one is read while the next one is written."""
 
-NEIGHBOURS = 4
+SHARERS = 4
 """Channels that share a register on the way to a register of their own."""
 
 
@@ -145,8 +145,8 @@ class NeuronBank(Component):
 
         def near(value: Any, name: str) -> list[Any]:
             """For each channel a register that it shares with its neighbours."""
-            shared = [own(Value.cast(value), name=f"{name}_near_{first}") for first in range(0, channels, NEIGHBOURS)]
-            return [shared[channel // NEIGHBOURS] for channel in range(channels)]
+            shared = [own(Value.cast(value), name=f"{name}_near_{first}") for first in range(0, channels, SHARERS)]
+            return [shared[channel // SHARERS] for channel in range(channels)]
 
         # ``place`` counts row by row; the lanes left all rows of a pixel in one word.
         store, pixel_bits = self.store, (parameters.pixels - 1).bit_length()
