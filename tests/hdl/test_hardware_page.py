@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 
 from golden.diff import diff
-from hdl.collector import word_layout
+from hdl.array import Array
+from hdl.bank import latency
+from hdl.collector import Collector, word_layout
 from hdl.core import Core, part_layout
+from hdl.gather import Gather
+from hdl.issue import Issue
 from hdl.layer import lower
+from hdl.neuron import revisit
 from hdl.parameters import Parameters
 from hdl.toolchain import verilog
 from refsnn.network import CAP_STEPS, Input, Network, Projection, Readout, Spiking
@@ -36,6 +41,21 @@ def test_the_dump_is_equal(page: str, tmp_path: Path, monkeypatch: pytest.Monkey
     found = diff("golden/suite/residual", "dump.h5")
     assert found.first is None
     assert [(tally.population, tally.quantity) for tally in found.tallies][-1] == ("readout", "membrane")
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_latencies_are_those_of_the_components(page: str, columns: int) -> None:
+    parameters = Parameters(columns=columns)
+    adders = max(1, (columns - 1).bit_length())
+    rows = dict(re.findall(r"^\| (an? [^|]*) \| [^|]* \| (\d+)[^|]*\|$", page, re.MULTILINE))
+    assert rows == {
+        "a request": str(Gather.latency),
+        "a tap": str(Issue.latency),
+        "an operation": str(Array.latency),
+        "a beat": str(latency(parameters) - adders),
+        "a neuron's beat": str(revisit(parameters) - adders),
+        "a chunk of columns": str(Collector.latency),
+    }
 
 
 def convolution(channels: int, size: int) -> Network:
