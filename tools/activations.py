@@ -27,8 +27,7 @@ class _Quantise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bound: Tensor, levels: int) -> Tensor:
-        step = (bound / levels).item()
-        y = x.mul(1 / step).add_(0.5).floor_().clamp_(0, levels).mul_(step)
+        y = x.mul(levels / bound).add_(0.5).floor_().clamp_(0, levels).mul_(bound / levels)
         ctx.save_for_backward(x, y, bound)
         return y
 
@@ -36,14 +35,10 @@ class _Quantise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         x, y, bound = ctx.saved_tensors
-        to_x = torch.ops.aten.hardtanh_backward(gradient, x, 0.0, bound.item())  # the gradient where 0 < x < bound
+        to_x = gradient * ((x > 0) & (x < bound))
         # dy/dbound = y/bound - x/bound inside (what rounding added), 1 above, 0 below: y/bound covers the last two
         to_bound = (gradient * y).addcmul_(to_x, x, value=-1).sum().float() / bound
         return to_x, to_bound, None
-
-
-# To a compiler the bound would be a number, and every step a new case.
-_quantise: Any = torch.compiler.disable(_Quantise.apply)  # type: ignore[no-untyped-call]
 
 
 class QCFS(nn.Module):
@@ -65,7 +60,7 @@ class QCFS(nn.Module):
         self.bound = nn.Parameter(torch.tensor(bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = _quantise(x, self.bound, self.levels)
+        result: Tensor = _Quantise.apply(x, self.bound, self.levels)  # type: ignore[no-untyped-call]
         return result
 
     def extra_repr(self) -> str:

@@ -11,9 +11,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,7 +146,7 @@ def train(
             chosen = chosen.to(device)
             x = prepare(augment(images[chosen], flip=settings.flip, shift=settings.shift, cutout=settings.cutout))
             forward = compiled if len(x) == settings.batch else network  # an epoch's last batch is no case of its own
-            with torch.autocast(device, torch.bfloat16) if settings.bf16 else nullcontext():
+            with _precision(device, settings.bf16):
                 loss = criterion(forward(x), labels[chosen])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -153,7 +154,7 @@ def train(
             total += loss.detach() * len(chosen)
         mean_loss = total.item() / len(images)
         _check(network, mean_loss, epoch + 1)
-        accuracy = evaluate(network, data.test, settings, device)
+        accuracy = evaluate(network, data.test, settings, device, bf16=settings.bf16)
         seconds = time.perf_counter() - start
         epochs = (*epochs, Epoch(epoch=epoch + 1, loss=mean_loss, test_accuracy=accuracy, seconds=seconds))
         if checkpoint is not None:
@@ -181,15 +182,22 @@ def build(settings: Settings, data: Splits) -> nn.Module:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, data: Dataset, settings: Settings, device: str = "cpu") -> float:
-    """The fraction of images that the network gets right, in float32."""
+def evaluate(
+    network: nn.Module, data: Dataset, settings: Settings, device: str = "cpu", *, bf16: bool = False
+) -> float:
+    """The fraction of images that the network gets right, in float32 or, as it was trained, with ``bf16``."""
     network.eval()
     images, labels = _tensors(data, "test", device)
     prepare = _preparation(settings, images.shape[1], device)
     right = 0
     for x, y in zip(torch.split(images, 500), torch.split(labels, 500), strict=True):
-        right += int((network(prepare(x)).argmax(1) == y).sum())
+        with _precision(device, bf16):
+            right += int((network(prepare(x)).argmax(1) == y).sum())
     return right / len(images)
+
+
+def _precision(device: str, bf16: bool) -> AbstractContextManager[Any]:
+    return torch.autocast(device, torch.bfloat16) if bf16 else nullcontext()
 
 
 def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:

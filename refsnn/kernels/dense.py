@@ -20,7 +20,7 @@ from refsnn.kernels.maps import ROWS
 from refsnn.kernels.rows import (
     LINE,
     SETTINGS,
-    add_channelwise,
+    add_taps,
     adjust,
     count_codes,
     count_spikes,
@@ -42,8 +42,10 @@ JOB = np.dtype(
             "bounds",  # address of (blocks, S + 1) int64: the steps of each block of columns and source
             "weights",  # address of (K, 2, 16, 16, 4) int8: step, half of the columns, inputs by four, column, input
             "corrections",  # address of (blocks, COLUMNS) int32: minus 128 times the sums of weights if signed, else 0
-            "taps",  # address of (Q, 3) int64: source, offset, address of COLUMNS int32, a weight for each column
-            "tap_bounds",  # address of (blocks + 1,) int64
+            "tap_offsets",  # address of (Q,) int64, as offsets
+            "tap_bounds",  # address of (blocks, S + 1) int64, as bounds
+            "tap_weights",  # address of (Q, COLUMNS): a weight for each column
+            "tap_wide",  # whether they are int32, and not int16
             "blocks",  # blocks of columns
             "inner",  # inner positions; the outer ones are given to the call
             "group",  # inner positions in one go
@@ -202,12 +204,13 @@ def _finish(job, block, outer, inner, sums, first, last):  # type: ignore[no-unt
         x = (outer if job.lines_inner else at) * job.pixels
         columns = min(job.pixels, job.width - x) * job.depth
         rows = sums + position * job.rows * LINE
-        for tap in range(load_index(job.tap_bounds, block), load_index(job.tap_bounds, block + 1)):
-            source = job.sources + 32 * load_index(job.taps, 3 * tap)
-            distance = load_index(source, 3)
-            events = load_index(source, 0) + outer * load_index(source, 1) + at * load_index(source, 2)
-            events += load_index(job.taps, 3 * tap + 1)
-            add_channelwise(job, rows, columns, events, distance, load_index(job.taps, 3 * tap + 2), begin, end)
+        bounds = job.tap_bounds + 8 * block * (job.number + 1)
+        for index in range(job.number):
+            tap, end_tap = load_index(bounds, index), load_index(bounds, index + 1)
+            if tap < end_tap:
+                source = job.sources + 32 * index
+                events = load_index(source, 0) + outer * load_index(source, 1) + at * load_index(source, 2)
+                add_taps(job, rows, events, load_index(source, 3), tap, end_tap, begin, end)
         if job.adjust:
             adjust(job, rows, columns, job.adjust + block * 3 * LINE, begin, end)
         constant = job.constant + block * job.constant_block

@@ -29,6 +29,8 @@ COLUMNS = 32
 ROWS = 32
 """Rows that are worked on at a time; reading so many past the last one is allowed."""
 
+REACH = 2
+"""... and so many times as far, where rows of neighbouring positions are worked on."""
 
 WORTH_SHARING = 1 << 16
 """Sums, or neurons' steps: from so many on threads share them."""
@@ -94,6 +96,11 @@ class Layout:
         blocks, height, width = self.size
         return blocks * height * width * self.rows * self.depth
 
+    @property
+    def slack(self) -> int:
+        """Bytes behind that may be read."""
+        return REACH * ROWS * self.strides[3] + 4 * DEPTH
+
 
 class Maps:
     """The events of a population for some images.
@@ -109,8 +116,7 @@ class Maps:
         self.layout = layout
         self.number = number
         self.offset = offset
-        slack = ROWS * layout.strides[3] + 4 * DEPTH
-        memory = np.full(layout.bytes + slack + DEPTH, -offset, np.int8)
+        memory = np.full(layout.bytes + layout.slack + DEPTH, -offset, np.int8)
         start = -memory.ctypes.data % DEPTH
         self.memory = memory[start:]
         self.address: int = self.memory.ctypes.data

@@ -7,8 +7,10 @@ and tap becomes taps instead (``_channelwise``). A population that cannot be pac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from refsnn.errors import WidthError
 from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels.dense import JOB, Kernels
-from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS, Layout, Maps, Memory, narrow_depth
+from refsnn.kernels.maps import COLUMNS, DEPTH, REACH, ROWS, Layout, Maps, Memory, narrow_depth
 from refsnn.kernels.remembered import remember
 from refsnn.kernels.rows import SCRATCH, SETTINGS
 from refsnn.network import Input, MaxPool, Network, Projection, Readout, Spiking, SumPool
@@ -72,9 +74,9 @@ class Dense:
         weights: ``(K, 2, 16, 16, 4) int8``.
         signed: whether there may be negative events, as they are held.
         corrections: ``(blocks, COLUMNS) int32``: minus 128 times the sums of weights where ``signed``, else 0.
-        tap_symbols: ``(Q, 5) int64``: reader, then as ``symbols``.
-        tap_bounds: ``(blocks + 1,) int64``.
-        tap_weights: ``(Q, COLUMNS) int32``.
+        tap_symbols, tap_readers: as ``symbols`` and ``readers_of``, ``(Q, 4)`` and ``(Q,)``.
+        tap_bounds: as ``bounds``.
+        tap_weights: ``(Q, COLUMNS) int16``, or int32 where their sums need it.
         adjust: ``(blocks, 3, COLUMNS) int32``, or None.
         bias: as ``spread`` makes it.
         settings: ``(blocks, SETTINGS, COLUMNS) int32``.
@@ -96,8 +98,9 @@ class Dense:
     signed: bool
     corrections: NDArray[np.int32]
     tap_symbols: NDArray[np.int64]
+    tap_readers: NDArray[np.int64]
     tap_bounds: NDArray[np.int64]
-    tap_weights: NDArray[np.int32]
+    tap_weights: NDArray[np.int16] | NDArray[np.int32]
     adjust: NDArray[np.int32] | None
     bias: NDArray[np.int32]
     settings: NDArray[np.int32]
@@ -155,19 +158,28 @@ class Dense:
         pixels = target.pixels
         groups = -(-self.shape[2] // pixels)
         inner, outer = (self.shape[1], groups) if self.lines_inner else (groups, self.shape[1])
+        split = self._split(layouts) if 1 < rows < ROWS else {}
+        views = [split[index].layout if index in split else layout for index, layout in enumerate(layouts)]
+        symbols, tap_symbols = self.symbols.copy(), self.tap_symbols.copy()
         sources = np.empty((len(self.readers), 4), np.int64)
-        for index, (reader, layout) in enumerate(zip(self.readers, layouts, strict=True)):
-            _, line, column, row = layout.strides
-            start = layout.origin - reader.padding[0] * line - reader.padding[2] * column
+        for index, (reader, layout, view) in enumerate(zip(self.readers, layouts, views, strict=True)):
+            _, line, column, row = view.strides
+            first = [layout.halo[0] - reader.padding[0], layout.halo[2] - reader.padding[2]]
             by_line, by_group = reader.lines * line, reader.columns * pixels * column
-            sources[index] = start, *((by_group, by_line) if self.lines_inner else (by_line, by_group)), row
+            by_outer, by_inner = (by_group, by_line) if self.lines_inner else (by_line, by_group)
+            if index in split:
+                axis = split[index].axis
+                by_inner //= split[index].stride
+                for cells, of in ((symbols, self.readers_of), (tap_symbols, self.tap_readers)):
+                    cells[of == index, axis] = split[index].place(first[axis - 1] + cells[of == index, axis])
+                first[axis - 1] = 0
+            elif rows == 1 and by_inner <= REACH * row:
+                row = by_inner  # the only row of a position, so the next one is that of the next position
+            sources[index] = first[0] * line + first[1] * column, by_outer, by_inner, row
         flat = len(sources) > 0 and all(source[2] == rows * source[3] for source in sources)
-        strides = np.array([(*layout.strides[:3], 1) for layout in layouts], np.int64).reshape(-1, 4)
-        offsets = (self.symbols * strides[self.readers_of]).sum(axis=1)
-        taps = np.empty((len(self.tap_symbols), 3), np.int64)
-        taps[:, 0] = self.tap_symbols[:, 0]
-        taps[:, 1] = (self.tap_symbols[:, 1:] * strides[taps[:, 0]]).sum(axis=1)
-        taps[:, 2] = self.tap_weights.ctypes.data + 4 * COLUMNS * np.arange(len(taps))
+        strides = np.array([(*view.strides[:3], 1) for view in views], np.int64).reshape(-1, 4)
+        offsets = (symbols * strides[self.readers_of]).sum(axis=1)
+        taps = (tap_symbols * strides[self.tap_readers]).sum(axis=1)
         sums = (inner * outer, rows, len(self.bounds) * COLUMNS)
         if out is None:
             row = 4 * sums[2]
@@ -184,8 +196,10 @@ class Dense:
             "bounds": self.bounds.ctypes.data,
             "weights": self.weights.ctypes.data,
             "corrections": self.corrections.ctypes.data,
-            "taps": taps.ctypes.data,
+            "tap_offsets": taps.ctypes.data,
             "tap_bounds": self.tap_bounds.ctypes.data,
+            "tap_weights": self.tap_weights.ctypes.data,
+            "tap_wide": self.tap_weights.itemsize == 4,
             "blocks": len(self.bounds),
             "inner": inner,
             "group": _group(rows) if flat else 1,
@@ -221,7 +235,15 @@ class Dense:
         in_group = _group(rows) * rows if flat else rows
         room = -(-in_group // ROWS) * ROWS
         job["scratch_half"] = 4 * room * COLUMNS
-        return Prepared(kernel, job, sources, outer, sums, room, held=(offsets, taps))
+        return Prepared(kernel, job, sources, outer, sums, room, split, held=(offsets, taps))
+
+    def _split(self, layouts: tuple[Layout, ...]) -> dict[int, Split]:
+        """By reader, the copies that let neighbouring positions fill a tile where strides part them."""
+        axis = 1 if self.lines_inner else 2
+        if any(layout.strides[axis] != layout.rows * layout.strides[3] for layout in layouts):
+            return {}
+        strides = [reader.lines if self.lines_inner else reader.columns for reader in self.readers]
+        return {index: Split(layouts[index], axis, stride) for index, stride in enumerate(strides) if stride > 1}
 
     def membranes(
         self, sums: NDArray[np.int32], number: int, static: NDArray[np.int32] | None, marks: tuple[int, ...]
@@ -261,6 +283,7 @@ class Prepared:
         outer: outer positions.
         sums: shape of a readout's sums.
         rows: of sums that a group may write.
+        split: by reader, what is read from a copy.
         held: arrays that the job knows by address only.
     """
 
@@ -270,7 +293,47 @@ class Prepared:
     outer: int
     sums: Shape
     rows: int
+    split: dict[int, Split]
     held: tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A copy of maps in which what a stride reads one after the other follows each other.
+
+    Attributes:
+        source: of the maps.
+        axis: 1: lines are parted by their remainder, 2: columns are; halo included.
+        stride: by what they are divided.
+    """
+
+    source: Layout
+    axis: int
+    stride: int
+
+    @property
+    def _each(self) -> int:
+        """Lines or columns of one remainder."""
+        return -(-self.source.size[self.axis] // self.stride)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Of the copy, which has its halo inside."""
+        _, *size = self.source.size
+        size[self.axis - 1] = self.stride * self._each
+        return Layout((self.source.shape[0], *size), self.source.rows)
+
+    def place(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where lines or columns of the maps are in the copy."""
+        return cells % self.stride * self._each + cells // self.stride
+
+    def views(self, maps: NDArray[np.int8], copy: NDArray[np.int8]) -> list[tuple[NDArray[np.int8], NDArray[np.int8]]]:
+        """What is to be copied, and where to."""
+        before, cells = math.prod(self.source.size[: self.axis]), self.source.size[self.axis]
+        source = maps[: self.source.bytes].reshape(before, cells, -1)
+        target = copy[: self.layout.bytes].reshape(before, self.stride, self._each, -1)
+        parts = [source[:, remainder :: self.stride] for remainder in range(self.stride)]
+        return [(part, target[:, remainder, : part.shape[1]]) for remainder, part in enumerate(parts)]
 
 
 class _Call:
@@ -287,14 +350,19 @@ class _Call:
         self._parts = parts = min(memory.parts, prepared.outer)
         self._cuts = [prepared.outer * part // parts for part in range(parts + 1)]
         self._sources = prepared.sources.copy()
+        self._copies: list[tuple[NDArray[np.int8], NDArray[np.int8]]] = []
         self._flips: list[tuple[NDArray[np.int8], NDArray[np.int8]]] = []
         for index, maps in enumerate(read):
-            start = maps.address
+            events = maps.memory
+            if index in prepared.split:
+                split = prepared.split[index]
+                events = memory.room("split", index, split.layout.bytes + split.layout.slack)
+                self._copies.extend(split.views(maps.memory, events))
             if dense.signed and dense.kernels.unsigned and index in dense.readers_of:
-                copy = memory.room("flipped", index, maps.memory.size)
-                self._flips.append((maps.memory, copy))
-                start = copy.ctypes.data
-            self._sources[index, 0] += start
+                copy = memory.room("flipped", index, events.size)
+                self._flips.append((events, copy))
+                events = copy
+            self._sources[index, 0] += events.ctypes.data
         length = 1 if dense.population.schedule.separated else dense.length
         pixels = 0 if out is None else dense.shape[1] * dense.shape[2]
         self._spikes = np.zeros((length if pixels else 0, pixels), np.int64)
@@ -327,6 +395,8 @@ class _Call:
         """Run the kernel."""
         self._spikes.fill(0)
         self._clamps.fill(0)
+        for part, copy in self._copies:
+            np.copyto(copy, part)
         for events, copy in self._flips:
             np.bitwise_xor(events, np.int8(-128), out=copy)
         if self._parts == 1:
@@ -492,6 +562,7 @@ def _pack(
     readers: list[_Reader] = []
     symbols, weights = [], []
     taps: list[list[tuple[int, Any, Any]]] = [[] for _ in range(blocks)]
+    reach = np.zeros((blocks, COLUMNS), np.int64)  # the largest sum of a column's taps
     adjust = np.zeros((blocks, 3, COLUMNS), np.int32)
     for projection in projections:
         inside = _spatial(network[projection.source].shape)
@@ -526,6 +597,7 @@ def _pack(
             weights.append(np.zeros((0, blocks, DEPTH, COLUMNS), np.int8))
             for block, symbol, row in single:
                 taps[block].append((index, symbol, row))
+                reach[block] += biggest * np.abs(row.astype(np.int64))
             continue
         if not kernels:
             return None
@@ -554,6 +626,11 @@ def _pack(
             count += int(used.sum())
         bounds[block, len(readers)] = count
     flat = [tap for group in taps for tap in group]
+    tap_ends = np.array(
+        [[sum(tap[0] <= index for tap in group) for index in range(-1, len(readers))] for group in taps]
+    )
+    tap_starts = np.cumsum([0, *(len(group) for group in taps[:-1])])
+    tap_kind = np.int16 if reach.max() <= np.iinfo(np.int16).max else np.int32
     times = network.readout.schedule.separated and network.readout.schedule.base == 1 and static
     return {
         "readers": tuple(readers),
@@ -563,9 +640,10 @@ def _pack(
         "weights": _aligned_copy(np.concatenate([_tiles(np.zeros((0, DEPTH, COLUMNS), np.int8)), *ordered_weights])),
         "signed": signed,
         "corrections": corrections,
-        "tap_symbols": np.array([(index, *symbol) for index, symbol, _ in flat], np.int64).reshape(-1, 5),
-        "tap_bounds": np.cumsum([0, *(len(group) for group in taps)]),
-        "tap_weights": np.array([row for _, _, row in flat], np.int32).reshape(-1, COLUMNS),
+        "tap_symbols": np.array([symbol for _, symbol, _ in flat], np.int64).reshape(-1, 4),
+        "tap_readers": np.array([index for index, _, _ in flat], np.int64),
+        "tap_bounds": tap_starts[:, np.newaxis] + tap_ends,
+        "tap_weights": _aligned_copy(np.array([row for _, _, row in flat], tap_kind).reshape(-1, COLUMNS)),
         "adjust": adjust if adjust.any() or times else None,
     }
 
@@ -675,10 +753,10 @@ def _tiles(weights: NDArray[np.int8]) -> NDArray[np.int8]:
     return weights.reshape(-1, 16, 4, 2, 16).transpose(0, 3, 1, 4, 2)
 
 
-def _aligned_copy(weights: NDArray[np.int8]) -> NDArray[np.int8]:
-    memory = np.empty(weights.size + DEPTH, np.int8)
+def _aligned_copy(weights: NDArray[Any]) -> NDArray[Any]:
+    memory = np.empty(weights.nbytes + DEPTH, np.int8)
     start = -memory.ctypes.data % DEPTH
-    copy = memory[start : start + weights.size].reshape(weights.shape)
+    copy = memory[start : start + weights.nbytes].view(weights.dtype).reshape(weights.shape)
     copy[:] = weights
     return copy
 

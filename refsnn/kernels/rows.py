@@ -13,14 +13,21 @@ import numpy as np
 
 from refsnn.kernels.maps import COLUMNS
 from refsnn.kernels.neurons import clamp, fire, send
-from refsnn.kernels.vectors import make_access, nonzero_columns, nonzero_mask, population_count, prefer_wide_vectors
+from refsnn.kernels.vectors import (
+    make_access,
+    make_taps,
+    nonzero_columns,
+    nonzero_mask,
+    population_count,
+    prefer_wide_vectors,
+)
 from refsnn.neurons import NEVER
 
 LINE = 4 * COLUMNS
 """Bytes in a row of sums."""
 
 TOGETHER = 4
-"""Steps that are taken while membranes stay in registers."""
+"""Steps that are taken while membranes stay in registers, and rows to which a tap's weights are added."""
 
 SCRATCH = 3 * LINE
 """Bytes of scratch memory that the neurons need: membranes, counts, events."""
@@ -35,6 +42,8 @@ load_count, store_count = make_access("counts", np.int32)
 load_total, store_total = make_access("counts", np.int64)
 load_index, _ = make_access("settings", np.int64)
 load_event, store_event = make_access("events", np.int8)
+_add_some, _add_one = make_taps(TOGETHER, wide=False), make_taps(1, wide=False)
+_add_wide = make_taps(1, wide=True)
 
 
 def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
@@ -199,18 +208,39 @@ def adjust(job, sums, columns, settings, first, last):  # type: ignore[no-untype
 
 
 @numba.njit(cache=True, nogil=True)
-def add_channelwise(job, sums, columns, events, distance, weights, first, last):  # type: ignore[no-untyped-def]
-    """Add ``weights * events``, column by column, to a pixel's sums of some images; rows are ``distance`` apart."""
+def add_taps(job, sums, events, distance, begin, end, first, last):  # type: ignore[no-untyped-def]
+    """Add the taps ``begin`` to ``end``, column by column, to a pixel's sums of some images.
+
+    Args:
+        sums: address of a pixel's first row.
+        events: address of the first row's, from which the taps' offsets count; rows are ``distance`` apart.
+        first, last: images.
+    """
     prefer_wide_vectors()
-    images = job.images
-    for step in range(job.rows // images):
-        for image in range(first, last):
-            row = step * images + image
+    offsets = job.tap_offsets + 8 * begin
+    size = 4 if job.tap_wide else 2
+    weights = job.tap_weights + size * COLUMNS * begin
+    count = end - begin
+    stop = job.rows
+    between = job.images
+    if last - first == job.images:  # all rows follow each other
+        last = between = stop
+    while last <= stop:
+        row = first
+        while row < last:
             now = sums + row * LINE
             here = events + row * distance
-            for c in range(columns):
-                term = np.int32(np.int32(load_event(here, c)) * load_setting(weights, c))
-                store_sum(now, c, np.int32(load_sum(now, c) + term))
+            if job.tap_wide:
+                _add_wide(here, distance, offsets, weights, count, now)
+                row += 1
+            elif row + TOGETHER <= last:
+                _add_some(here, distance, offsets, weights, count, now)
+                row += TOGETHER
+            else:
+                _add_one(here, distance, offsets, weights, count, now)
+                row += 1
+        first += between
+        last += between
 
 
 @numba.njit(cache=True, nogil=True)
