@@ -107,13 +107,15 @@ class Pool(Component):
             [Signal(number, name=f"largest_{place}_{j}", init=least) for j in range(columns)] for place in range(places)
         ]
         empties = Signal()
+        # All units read what a job says; each has a copy of its own, long before it matters.
+        doubles = [copy(m, job.double, parameters.device, f"double_{place}") for place in range(places)]
         emptied = [copy(m, empties, parameters.device, f"emptied_{place}", reset=True) for place in range(places)]
         for j in range(columns):
             for place in range(places):
                 at = place * columns + j
                 event = Mux(enable[at], Mux(negative[at], -1, 1), 0)
                 running[place] = late(
-                    Mux(job.double, running[place] << 1, running[place]) + event, number, f"running_{place}_{j}"
+                    Mux(doubles[place], running[place] << 1, running[place]) + event, number, f"running_{place}_{j}"
                 )
             valid, address = late(valid, 1, f"valid_{j + 1}"), late(address, cell.shape(), f"address_{j + 1}")
             enable, negative = late(enable, shape, f"enable_{j + 1}"), late(negative, shape, f"negative_{j + 1}")
@@ -163,7 +165,7 @@ class Pool(Component):
                 for j in range(columns):
                     now = largest[place][j]
                     gain = Signal(signed(2), name=f"gain_{place}_{j}")
-                    m.d.comb += gain.eq(now - Mux(job.double, before << 1, before))
+                    m.d.comb += gain.eq(now - Mux(doubles[place], before << 1, before))
                     exists = ~ends_row | job.last[place % pixels]
                     at = 2 * ((place % pixels) * columns + j)
                     m.d.sync += word[place // pixels][at : at + 2].eq(Cat(gain[0] & exists, gain[1] & exists))
