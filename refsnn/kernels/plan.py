@@ -122,7 +122,7 @@ class Dense:
         schedule = self.population.schedule
         return OFFSET if schedule.separated and schedule.levels(self.steps) > LARGEST else 0
 
-    @property
+    @cached_property
     def feeds(self) -> tuple[Feed, ...]:
         """What it reads, each once."""
         return tuple(dict.fromkeys(reader.feed for reader in self.readers))

@@ -28,7 +28,7 @@ from refsnn.kernels import KernelSet, Workspace
 from refsnn.kernels.maps import Memory
 from refsnn.kernels.remembered import remember
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
-from refsnn.simulate.layers import Run, Totals
+from refsnn.simulate.layers import Counters, Run, Totals
 from refsnn.simulate.links import connect, input_operations, largest_currents
 from refsnn.simulate.recording import Activity, Recorder
 
@@ -117,7 +117,7 @@ def simulate(
     links = remember(network, ("links", kernel_set), lambda: connect(network, kernel_set))
     shared = network.drain == 0 and not any(p.schedule.separated for p in network.populations)
     groups = [tuple(sorted(set(wanted)))] if shared else [(each,) for each in sorted(set(wanted))]
-    results: dict[int, tuple[Totals, int, float]] = {}
+    results: dict[int, tuple[Totals, Counters, int, float]] = {}
     done = _Done(progress, len(groups))
     for marks in groups:
         begin = time.perf_counter()
@@ -137,26 +137,28 @@ def simulate(
         slice_size = min(batch, max(1, SLICE_ROWS // marks[-1])) if dense else batch
         totals = _merge(_run(run, images, slice_size, threads or processors(), done))
         seconds = time.perf_counter() - begin
-        results.update({mark: (totals, index, seconds) for index, mark in enumerate(marks)})
+        counters = run.counters(totals)
+        results.update({mark: (totals, counters, index, seconds) for index, mark in enumerate(marks)})
     chosen = [results[each] for each in wanted]
     readout = network.readout
-    membranes = np.stack([totals.membranes[index] for totals, index, _ in chosen])
+    membranes = np.stack([totals.membranes[index] for totals, _, index, _ in chosen])
     times = np.array([1 if readout.schedule.base == 2 else each for each in wanted], np.float64)
-    first = chosen[0][0]
+
+    def counted(counters: Callable[[Counters], dict[str, NDArray[np.int64]]]) -> dict[str, NDArray[np.int64]]:
+        names = counters(chosen[0][1])
+        return {name: np.array([counters(found)[name][index] for _, found, index, _ in chosen]) for name in names}
+
     return Simulation(
         steps=wanted,
         membranes=membranes,
         logits=membranes * readout.unit / times.reshape(-1, *[1] * (membranes.ndim - 1)),
         predictions=membranes.reshape(*membranes.shape[:2], -1).argmax(axis=-1),
-        spikes={name: np.array([t.spikes[name][i] for t, i, _ in chosen]) for name in first.spikes},
-        saturations={name: np.array([t.saturations[name][i] for t, i, _ in chosen]) for name in first.saturations},
-        synaptic_operations={
-            label: np.array([t.synaptic_operations[label][i] for t, i, _ in chosen])
-            for label in first.synaptic_operations
-        },
+        spikes=counted(lambda found: found.spikes),
+        saturations=counted(lambda found: found.saturations),
+        synaptic_operations=counted(lambda found: found.synaptic_operations),
         input_operations=len(images) * input_operations(network, links),
-        drain_steps=tuple(totals.drained for totals, _, _ in chosen),
-        seconds=tuple(seconds for _, _, seconds in chosen),
+        drain_steps=tuple(totals.drained for totals, *_ in chosen),
+        seconds=tuple(seconds for *_, seconds in chosen),
     )
 
 
@@ -217,14 +219,7 @@ def _merge(parts: Iterator[Totals]) -> Totals:
     membranes = [whole.membranes]
     for part in parts:
         membranes.append(part.membranes)
-        for ours, theirs in (
-            (whole.spikes, part.spikes),
-            (whole.saturations, part.saturations),
-            (whole.synaptic_operations, part.synaptic_operations),
-        ):
-            for key, count in theirs.items():
-                ours[key] += count
-        whole.drained = max(whole.drained, part.drained)
+        whole.add(part)
     whole.membranes = np.concatenate(membranes, axis=1)
     return whole
 

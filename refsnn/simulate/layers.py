@@ -53,20 +53,36 @@ ROW = 2048
 
 @dataclass(slots=True)
 class Totals:
-    """Outputs and counters of a slice of images, one entry for each requested T.
+    """Outputs and counters of some images; counters are as they come, and ``Run.counters`` makes totals of them.
 
     Attributes:
-        membranes: ``(S, N, *readout shape) int64``.
-        spikes, saturations: by population, ``(S,) int64``.
-        synaptic_operations: by projection, ``(S,) int64``.
+        membranes: ``(S, N, *readout shape) int64``, an entry for each requested T.
+        spikes: by population that sends any, ``(T', P) int64``: those of each step at each pixel; of all steps together
+            ``(1, P)`` where a single T was asked for.
+        saturations: by firing population, ``(T',) int64`` or ``(1,)``, likewise.
         drained: steps beyond T in which a neuron fired, or the number of drain steps asked for.
     """
 
     membranes: NDArray[np.int64]
     spikes: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     saturations: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    synaptic_operations: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     drained: int = 0
+
+    def add(self, other: Totals) -> None:
+        """Add the counters of other images."""
+        for ours, theirs in ((self.spikes, other.spikes), (self.saturations, other.saturations)):
+            for key, count in theirs.items():
+                ours[key] += count
+        self.drained = max(self.drained, other.drained)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Counters by population and by projection label, ``(S,) int64`` each: an entry for each requested T."""
+
+    spikes: dict[str, NDArray[np.int64]]
+    saturations: dict[str, NDArray[np.int64]]
+    synaptic_operations: dict[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,6 +113,28 @@ class Run:
     def slice(self, first: int, images: NDArray[np.uint8], workspace: Workspace) -> Totals:
         """Run a slice of the images, the first of which has the index ``first``."""
         return _Slice(self, first, images, workspace).run()
+
+    def counters(self, totals: Totals) -> Counters:
+        """What is reported of the counters of all images."""
+        operations: dict[str, NDArray[np.int64]] = {}
+        for link in (link for group in self.links.values() for link in group):
+            projection = link.projection
+            if not self.network.is_static(projection.source):
+                found = self._at_marks(totals.spikes[projection.source] @ link.fan_out.ravel())
+                label = projection.label
+                operations[label] = operations[label] + found if label in operations else found
+        return Counters(
+            {p.name: self._at_marks(totals.spikes[p.name].sum(axis=1)) for p in self.network.spiking},
+            {p.name: self._at_marks(totals.saturations[p.name]) for p in self.network.spiking},
+            operations,
+        )
+
+    def _at_marks(self, per_step: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Totals up to each requested T of counts in each step."""
+        if len(self.marks) == 1:
+            return np.array([per_step.sum()])
+        until: NDArray[np.int64] = np.cumsum(per_step)[np.array(self.marks) - 1]
+        return until
 
     @property
     def width(self) -> tuple[int, int]:
@@ -170,13 +208,15 @@ class _Slice:
 
     def _max_pool(self, population: MaxPool) -> None:
         source = self._signals[population.source]
+        signal = None
         if not source.static and source.maps is not None and not source.maps.offset and not self._wanted:
             from refsnn.kernels import pools  # what the dense kernels need is loaded with them
 
             if source.length <= pools.LONGEST:
-                self._signals[population.name] = self._dense_max_pool(population, source, source.maps)
-                return
-        self._signals[population.name] = max_pool(self._run.kernels, population, source)
+                signal = self._dense_max_pool(population, source, source.maps)
+        self._signals[population.name] = signal = signal or max_pool(self._run.kernels, population, source)
+        if not signal.static:
+            self._totals.spikes[population.name] = self._in_steps(signal.spikes)
 
     # Dense kernels
 
@@ -200,8 +240,7 @@ class _Slice:
         maps = self._memory.take(layout, number, dense.offset)
         outcome = dense.run(self._dense_feeds(dense), number, maps, self._beside(population, dense), self._memory)
         steps = self._run.steps
-        spikes = outcome.spikes if len(self._run.marks) > 1 else outcome.spikes.sum(axis=0, keepdims=True)
-        signal = Signal(maps=maps, steps=steps, spikes=spikes)
+        signal = Signal(maps=maps, steps=steps, spikes=outcome.spikes)
         if separated:
             signal.graded, signal.base = True, population.schedule.base
             signal.largest = population.schedule.levels(steps)
@@ -216,7 +255,6 @@ class _Slice:
         assert outcome.sums is not None
         static = self._beside(population, dense)
         self._totals.membranes[:] = dense.membranes(outcome.sums, number, static, self._run.marks)
-        self._count_synapses(population)
 
     def _dense_feeds(self, dense: Dense) -> dict[Feed, Maps]:
         """The events that a population reads, among others, in its layout; made once for all that read them."""
@@ -226,15 +264,14 @@ class _Slice:
         return self._feeds
 
     def _feed(self, feed: Feed, length: int) -> Maps:
-        from refsnn.kernels.plan import LARGEST, OFFSET
-        from refsnn.kernels.pools import sum_pool
-
         name, pool = feed
         signal = self._signals[name]
         number = len(self._images)
         shape = spatial(self._run.network[name].shape)
         rows = number if signal.graded else number * length
         if signal.maps is None:
+            from refsnn.kernels.plan import LARGEST, OFFSET
+
             offset = OFFSET if signal.graded and signal.largest > LARGEST else 0
             signal.maps = self._memory.take(
                 Layout(shape, rows, self._run.halos.get((name, None), NO_PADDING)), number, offset
@@ -242,6 +279,8 @@ class _Slice:
             signal.maps.fill(signal.values if signal.graded else signal.train(length))
         if pool is None:
             return signal.maps
+        from refsnn.kernels.pools import sum_pool
+
         pooled = self._memory.take(Layout(pool.output(shape), rows, self._run.halos[feed]), number)
         sum_pool(signal.maps, pooled, pool)
         return pooled
@@ -324,7 +363,6 @@ class _Slice:
             self._separated_readout(population, static)
         else:
             self._rate_readout(population, static)
-        self._count_synapses(population)
 
     def _rate_readout(self, population: Readout, static: NDArray[np.int32]) -> None:
         marks = self._run.marks
@@ -434,23 +472,12 @@ class _Slice:
     # Counters and recording
 
     def _count(self, population: Spiking, signal: Signal, saturated: NDArray[np.int64]) -> None:
-        self._totals.spikes[population.name] = self._at_marks(signal.spikes.sum(axis=1))
-        self._totals.saturations[population.name] = self._at_marks(saturated)
-        self._count_synapses(population)
+        self._totals.spikes[population.name] = self._in_steps(signal.spikes)
+        self._totals.saturations[population.name] = self._in_steps(saturated)
 
-    def _count_synapses(self, population: Spiking | Readout) -> None:
-        counts = self._totals.synaptic_operations
-        for link, signal in self._moving(population):
-            found = self._at_marks(signal.spikes @ link.fan_out.ravel())
-            label = link.projection.label
-            counts[label] = counts[label] + found if label in counts else found
-
-    def _at_marks(self, per_step: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Totals up to each requested T of counts in each step."""
-        if len(self._run.marks) == 1:
-            return np.array([per_step.sum()])
-        until: NDArray[np.int64] = np.cumsum(per_step)[np.array(self._run.marks) - 1]
-        return until
+    def _in_steps(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A copy of counts in each step, of all steps together where a single T was asked for."""
+        return counts.sum(axis=0, keepdims=True) if len(self._run.marks) == 1 else counts.copy()
 
     def _wanted_in(self, begin: int, end: int) -> list[int]:
         return [image for image in self._wanted if begin <= image < end]

@@ -29,7 +29,7 @@ class Signal:
         largest: no graded event's magnitude exceeds this.
         base, steps: of the code.
         spikes: ``(T', P) int64``: number of non-zero ternary events in each step at each pixel, over the slice; of a
-            code, and where no step is asked for by itself, ``(1, P)``; of a code its digits. Empty where ``static``.
+            code ``(1, P)``, its digits. Empty where ``static``.
     """
 
     plain: Events | None = None
