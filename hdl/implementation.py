@@ -24,7 +24,8 @@ class Target:
     Attributes:
         device: what lanes and registers are made of.
         synthesis: the command of yosys.
-        options: of nextpnr. Its second router gets through large designs sooner.
+        options: of nextpnr. Its second router gets through large designs sooner; its placer has to mind the clock more
+            than it does by itself, or a neuron of a large core is torn apart here and there.
         cells: what its report calls look-up tables, block RAMs and multipliers.
         flip_flops: how the names of flip-flops begin in the netlist.
     """
@@ -40,7 +41,10 @@ TARGETS = {
     "ecp5-85": Target(
         "ecp5",
         "synth_ecp5",
-        ("--85k", "--package", "CABGA756", "--speed", "6", "--lpf-allow-unconstrained", "--router", "router2"),
+        (
+            *("--85k", "--package", "CABGA756", "--speed", "6", "--lpf-allow-unconstrained"),
+            *("--router", "router2", "--placer-heap-timingweight", "30"),
+        ),
         ("TRELLIS_COMB", "DP16KD", "MULT18X18D"),
         "TRELLIS_FF",
     ),

@@ -54,21 +54,19 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
         clamped: whether a membrane could reach the end of its width.
 
     Algorithm:
-        The loop over columns is around ``TOGETHER`` steps, so that membranes stay in registers meanwhile. Both numbers
+        The loop over columns is around ``TOGETHER`` steps, or 2, so that membranes stay in registers. All numbers
         are known to the compiler, and no vector is left in part. At the edge of a narrow map, where there are fewer
         columns than ``COLUMNS``, events take the way through scratch memory.
     """
 
     @numba.njit(cache=True, nogil=True, inline="always")
-    def advance(number, step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
+    def advance(number, first, step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
         low = np.int32(job.low if counted else NEVER)
         high = np.int32(job.high if counted else NEVER)
         smallest = np.int32(job.smallest)
         largest = np.int32(job.largest)
         membranes = job.membranes
         counts = membranes + LINE
-        before = membranes if step else settings + 2 * LINE
-        counted_before = counts if step else settings + 3 * LINE
         between = job.step_rows * LINE
         now = sums + step * between
         added = constant
@@ -77,8 +75,10 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
             now = now if between else added
         clamps = np.int32(0)
         for c in range(COLUMNS):
-            u = load_membrane(before, c)
-            n = load_count(counted_before, c) if counted else np.int32(0)
+            # Had these one address for both, LLVM would have to look whether it is where they are stored, and take
+            # the columns one by one if it is.
+            u = load_setting(settings + 2 * LINE, c) if first else load_membrane(membranes, c)
+            n = np.int32(0) if first or not counted else load_count(counts, c)
             current = load_setting(added, c)
             threshold = load_setting(settings, c)
             negative = load_setting(settings + LINE, c)
@@ -97,34 +97,40 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
                 store_count(counts, c, n)
         return clamps
 
+    @numba.njit(cache=True, nogil=True, inline="always")
+    def take(first, step, steady, sums, job, columns, constant, settings, target, by_step):  # type: ignore[no-untyped-def]
+        whole = columns == COLUMNS
+        row = target if whole else job.membranes + 2 * LINE
+        distance = by_step if whole else COLUMNS
+        if step + TOGETHER <= steady:
+            advance(TOGETHER, first, step, sums, job, columns, constant, settings, row, distance)
+            number = TOGETHER
+        elif step + 2 <= steady:
+            advance(2, first, step, sums, job, columns, constant, settings, row, distance)
+            number = 2
+        else:
+            clamps = advance(1, first, step, sums, job, columns, constant, settings, row, distance)
+            if clamped:
+                store_total(job.saturated, step, load_total(job.saturated, step) + clamps)
+            number = 1
+        if not whole:
+            for part in range(number):
+                copy_events(target + part * by_step, row + part * COLUMNS, columns)
+        return number
+
     @numba.njit(cache=True, nogil=True)
     def neurons(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
         prefer_wide_vectors()
-        whole = columns == COLUMNS
         by_step = job.images * job.out_row
-        distance = by_step if whole else COLUMNS
-        together = 0 if clamped else job.input_steps // TOGETHER * TOGETHER
-        steps = job.steps
-        scratch = job.membranes + 2 * LINE
+        steady = 0 if clamped else job.input_steps  # of these steps, several are taken at a time
         for image in range(first, last):
             now = sums + image * LINE
             added = constant + image * job.constant_image
             target = out + image * job.out_row
-            for step in range(0, together, TOGETHER):
-                row = target if whole else scratch
-                advance(TOGETHER, step, now, job, columns, added, settings, row, distance)
-                if not whole:
-                    for part in range(TOGETHER):
-                        copy_events(target + part * by_step, row + part * COLUMNS, columns)
-                target += TOGETHER * by_step
-            for step in range(together, steps):
-                row = target if whole else scratch
-                clamps = advance(1, step, now, job, columns, added, settings, row, distance)
-                if clamped:
-                    store_total(job.saturated, step, load_total(job.saturated, step) + clamps)
-                if not whole:
-                    copy_events(target, row, columns)
-                target += by_step
+            step = take(True, 0, steady, now, job, columns, added, settings, target, by_step)
+            while step < job.steps:
+                target = out + image * job.out_row + step * by_step
+                step += take(False, step, steady, now, job, columns, added, settings, target, by_step)
 
     return neurons
 
