@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from benchmarks import measure, networks, peers, plot, results, roofline, session, table
+from benchmarks import layers, measure, networks, neurons, peers, plot, results, roofline, session, table
 from benchmarks.__main__ import app
 from benchmarks.peers import Case, Outcome
 from benchmarks.results import Rates, Results, Row
@@ -395,3 +396,28 @@ def test_a_peak_that_was_reached_once_stays():
     found.add_roofline(Roofline(2, {}, 3e10))
     assert found.roofline(1) == Roofline(1, {"amx": ("tdpbssd", 2e12), "vnni": ("vpdpbusd", 3e11)}, 2e10)
     assert len(found.rooflines) == 2
+
+
+def dense_kernels():
+    found = [name for name in kernels.available() if kernels.select(name).dense is not None]
+    return found[0] if found else pytest.skip("this machine can run no kernel set with dense kernels")
+
+
+def test_every_layer_of_the_profile_has_a_line(capsys):
+    layers.main(network="tiny", kernels=dense_kernels(), images=3, batch=2, runs=1)
+    names = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert [p.name for p in networks.NETWORKS["tiny"](0).populations[1:]] == names[2:-1]
+
+
+def test_a_profile_of_event_driven_kernels_is_refused(capsys):
+    with pytest.raises(typer.Exit):
+        layers.main(kernels="portable")
+    assert "no dense kernels" in capsys.readouterr().err
+
+
+def test_neurons_of_every_kind_are_timed(capsys):
+    dense_kernels()  # the loops need wide vectors to mean anything
+    neurons.main(steps="1,3", runs=1)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["1", "3"]
+    assert all(float(value) > 0 for row in rows for value in row[1:])
