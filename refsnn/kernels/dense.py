@@ -212,7 +212,7 @@ def _finish(job, block, outer, inner, sums, first, last):  # type: ignore[no-unt
                 events = load_index(source, 0) + outer * load_index(source, 1) + at * load_index(source, 2)
                 add_taps(job, rows, events, load_index(source, 3), tap, end_tap, begin, end)
         if job.adjust:
-            adjust(job, rows, columns, job.adjust + block * 3 * LINE, begin, end)
+            adjust(job, rows, job.adjust + block * 3 * LINE, begin, end)
         constant = job.constant + block * job.constant_block
         constant += outer * job.constant_outer + at * job.constant_inner
         out = job.out + (block // 2) * job.out_pair + (block % 2) * job.out_block

@@ -161,16 +161,16 @@ def fire_once(job, sums, columns, constant, settings, out, first, last):  # type
     for image in range(first, last):
         now = sums + image * LINE
         added = constant + image * job.constant_image
-        for c in range(columns):
+        for c in range(COLUMNS):
             initial = load_setting(settings + 2 * LINE, c)
             total = np.int32(np.int32(load_sum(now, c) + load_setting(added, c)) + initial)
             u = clamp(total, smallest, largest)
             store_membrane(membrane, c, u)
             store_count(count, c, np.int32(0))
-            clamps = np.int32(clamps + np.int32(u != total))
+            clamps = np.int32(clamps + np.int32(u != total and c < columns))
         weight = np.int32(job.base ** (job.steps - 1))
         for _ in range(job.steps):
-            for c in range(columns):
+            for c in range(COLUMNS):
                 threshold = load_setting(settings, c)
                 weighted = np.int32(threshold * weight)
                 v = load_membrane(membrane, c)
@@ -178,23 +178,28 @@ def fire_once(job, sums, columns, constant, settings, out, first, last):  # type
                 store_membrane(membrane, c, np.int32(v - np.int32(digit * weighted)))
                 store_count(count, c, np.int32(np.int32(base * load_count(count, c)) + digit))
             weight = np.int32(weight // base)
-        for c in range(columns):
-            store_event(out + image * job.out_row, c, np.int8(load_count(count, c) - offset))
+        target = out + image * job.out_row
+        row = target if columns == COLUMNS else membrane + 2 * LINE
+        for c in range(COLUMNS):
+            store_event(row, c, np.int8(load_count(count, c) - offset))
+        if columns != COLUMNS:
+            copy_events(target, row, columns)
     store_total(job.saturated, 0, load_total(job.saturated, 0) + clamps)
 
 
 @numba.njit(cache=True, nogil=True)
 def keep(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
     """Store the sums themselves, int32."""
+    prefer_wide_vectors()
     for image in range(first, last):
         for step in range(job.rows // job.images):
             row = step * job.images + image
-            for c in range(columns):
+            for c in range(COLUMNS):
                 store_count(out + row * job.out_row, c, load_sum(sums + row * LINE, c))
 
 
 @numba.njit(cache=True, nogil=True)
-def adjust(job, sums, columns, settings, first, last):  # type: ignore[no-untyped-def]
+def adjust(job, sums, settings, first, last):  # type: ignore[no-untyped-def]
     """Turn what pixels make into a current: add a correction, round and shift right, then multiply by ``job.times``.
 
     Args:
@@ -207,7 +212,7 @@ def adjust(job, sums, columns, settings, first, last):  # type: ignore[no-untype
     for step in range(job.rows // job.images):
         for image in range(first, last):
             now = sums + (step * job.images + image) * LINE
-            for c in range(columns):
+            for c in range(COLUMNS):
                 total = np.int32(load_sum(now, c) + load_setting(settings, c))
                 rounded = np.int32(total + load_setting(settings + LINE, c))
                 store_sum(now, c, np.int32(np.int32(rounded >> load_setting(settings + 2 * LINE, c)) * times))
@@ -281,21 +286,24 @@ def count_spikes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def count_codes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
     """Count the digits of codes that are not 0 as ``count_spikes`` does, in all steps together."""
-    columns = 2 * job.depth if job.out_wide else job.depth
+    prefer_wide_vectors()
     offset = np.int32(job.out_offset)
+    totals = job.membranes
     for inner in range(job.inner):
         events = job.out + pair * job.out_pair + outer * job.out_outer + inner * job.out_inner
         y = inner if job.lines_inner else outer
         x = (outer if job.lines_inner else inner) * job.pixels
-        for index in range(min(job.pixels, job.width - x)):
-            digits = np.int32(0)
+        for half in range(2 if job.out_wide else 1):
+            for c in range(COLUMNS):
+                store_count(totals, c, np.int32(0))
             for image in range(job.images):
-                row = events + image * job.out_row + index * job.depth
-                for c in range(columns):
-                    code = abs(np.int32(np.int32(load_event(row, c)) + offset))
-                    if job.base == 1:
-                        digits = np.int32(digits + code)
-                    else:
-                        for bit in range(8):
-                            digits = np.int32(digits + np.int32((code >> np.int32(bit)) & np.int32(1)))
-            spikes[0, y * job.width + x + index] += digits
+                row = events + image * job.out_row + half * COLUMNS
+                for c in range(COLUMNS):
+                    code = np.int32(abs(np.int32(np.int32(load_event(row, c)) + offset)))
+                    digits = code if job.base == 1 else population_count(code)
+                    store_count(totals, c, np.int32(load_count(totals, c) + digits))
+            for index in range(min(job.pixels, job.width - x)):
+                found = 0
+                for c in range(job.depth):
+                    found += load_count(totals, index * job.depth + c)
+                spikes[0, y * job.width + x + index] += found

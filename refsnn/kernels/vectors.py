@@ -254,7 +254,7 @@ def _population_count(context: Any, word: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
-    return types.intp(types.uint64), generate
+    return word(word), generate
 
 
 def specialise(function: Any, name: str, parts: dict[str, Any]) -> Any:
@@ -386,4 +386,4 @@ trailing_zeros: Any = intrinsic(_trailing_zeros)
 """The index of the lowest set bit of a uint64; 64 for 0."""
 
 population_count: Any = intrinsic(_population_count)
-"""The number of set bits of a uint64."""
+"""The number of set bits of an integer, of its type."""
