@@ -18,12 +18,10 @@ from unittest import mock
 import typer
 
 from benchmarks import session
-from benchmarks.networks import NETWORKS
-from benchmarks.rates import set_rates
+from benchmarks.networks import multiply_adds
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
 from refsnn.kernels.plan import Dense
-from refsnn.network import Network
 from refsnn.simulate import simulate
 from refsnn.terminal import user_errors
 
@@ -39,26 +37,22 @@ def main(
 ) -> None:
     """Print microseconds for each image, and dense-equivalent multiply-adds a second, of every layer."""
     with user_errors():
-        if network not in NETWORKS:
-            raise InputError(f"there is no network '{network}'; there are {', '.join(NETWORKS)}")
         if kernel_sets.select(kernels).dense is None:
             raise InputError(f"the kernel set '{kernels}' has no dense kernels")
-        plain = NETWORKS[network](0)
-        pixels = session.pixels(plain, max(images, session.TRIAL), 0)
-        made = set_rates(plain, pixels[: session.TRIAL], steps, spiking / 100)
+        made, pixels = session.prepare(network, steps, spiking, images)
         fastest: dict[str, float] = defaultdict(lambda: math.inf)
         whole = math.inf
         for _ in range(runs + 1):
             with _timed() as spent:
                 begin = time.perf_counter()
-                simulate(made, pixels[:images], steps, kernels=kernels, threads=1, batch=batch)
+                simulate(made, pixels, steps, kernels=kernels, threads=1, batch=batch)
                 whole = min(whole, time.perf_counter() - begin)
             fastest.update({name: min(fastest[name], seconds) for name, seconds in spent.items()})
     print(f"{network}, {kernels}, T = {steps}, batch {batch}, {spiking:g} % spike: fastest of {runs} simulations")
     print(f"{'layer':10} {'shape':16} {'us/image':>9} {'1e9 MAC/s':>10}")
     for name, seconds in fastest.items():
         shape = " x ".join(map(str, made[name].shape))
-        rate = _multiply_adds(made, name, steps) * images / seconds * 1e-9
+        rate = multiply_adds(made, steps, name) * images / seconds * 1e-9
         print(f"{name:10} {shape:16} {1e6 * seconds / images:9.1f} {rate:10,.0f}")
     layers = sum(fastest.values())
     print(f"layers {1e3 * layers / images:.2f} ms, whole {1e3 * whole / images:.2f} ms an image", end=", ")
@@ -79,16 +73,6 @@ def _timed() -> Iterator[dict[str, float]]:
 
     with mock.patch.object(Dense, "run", timed):
         yield spent
-
-
-def _multiply_adds(network: Network, name: str, steps: int) -> int:
-    """Of an image, spiking or not; of what is the same in every step, once."""
-    total = 0
-    for projection in network.incoming(name):
-        output = projection.output(network[projection.source].shape, network[name].shape)
-        once = projection.weights.size * (1 if projection.kind == "dense" else math.prod(output[1:]))
-        total += once * (1 if network.is_static(projection.source) else steps)
-    return total
 
 
 if __name__ == "__main__":

@@ -207,10 +207,14 @@ def with_threshold(network: Network, name: str, threshold: int) -> Network:
     )
 
 
-def multiply_adds(network: Network, steps: int) -> int:
-    """Of one image: every synapse of every step, padded ones too; what reads the input is computed once."""
+def multiply_adds(network: Network, steps: int, target: str | None = None) -> int:
+    """Of one image: every synapse of every step, padded ones too; what reads the input is computed once.
+
+    Args:
+        target: only what this population reads.
+    """
     total = 0
-    for projection in network.projections:
+    for projection in network.projections if target is None else network.incoming(target):
         neurons = int(np.prod(network[projection.target].shape))
         times = 1 if network.is_static(projection.source) else steps
         total += times * neurons * int(np.prod(projection.weights.shape[1:]))

@@ -12,11 +12,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from refsnn.kernels import rows
 from refsnn.kernels.dense import JOB
-from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS
+from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS, Memory
 from refsnn.kernels.vectors import make_record, specialise
 
 _job_at = make_record(JOB)
@@ -47,11 +46,15 @@ def _repeat(address, sums, constant, settings, out, times):  # type: ignore[no-u
 
 def _nanoseconds(repeat: Any, steps: int, runs: int, times: int = 500) -> float:
     images = max(1, ROWS // steps)
-    sums = _aligned(rows.LINE * images * steps)
+    memory = Memory()
+    sums = memory.room("sums", 0, rows.LINE * images * steps)
     sums.view(np.int32)[:] = np.random.default_rng(0).integers(-200, 300, sums.size // 4)
-    settings = _aligned(rows.SETTINGS * rows.LINE)
+    settings = memory.room("settings", 0, rows.SETTINGS * rows.LINE)
+    settings.fill(0)
     settings.view(np.int32)[:COLUMNS] = 500
-    constant, out, scratch = _aligned(rows.LINE), _aligned(DEPTH * images * steps), _aligned(rows.SCRATCH)
+    constant = memory.room("constant", 0, rows.LINE)
+    constant.fill(0)
+    out, scratch = memory.room("out", 0, DEPTH * images * steps), memory.room("neurons", 0, rows.SCRATCH)
     clamps = np.zeros(steps, np.int64)
     job = np.zeros(1, JOB)
     values = {"images": images, "steps": steps, "input_steps": steps, "step_rows": images, "out_row": DEPTH}
@@ -66,12 +69,6 @@ def _nanoseconds(repeat: Any, steps: int, runs: int, times: int = 500) -> float:
         repeat(*addresses, times)
         best = min(best, time.perf_counter() - begin)
     return 1e9 * best / (times * images * steps * COLUMNS)
-
-
-def _aligned(size: int) -> NDArray[np.int8]:
-    memory = np.zeros(size + DEPTH, np.int8)
-    start = -memory.ctypes.data % DEPTH
-    return memory[start : start + size]
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ import numpy as np
 import typer
 
 from benchmarks import roofline, session
-from benchmarks.networks import NETWORKS
-from benchmarks.rates import set_rates
 from refsnn.errors import InputError
 from refsnn.simulate import simulate
 from refsnn.terminal import user_errors
@@ -35,14 +33,10 @@ def main(
 ) -> None:
     """Print slowest, median and fastest of peaks and simulations, and how far they go together."""
     with user_errors():
-        if network not in NETWORKS:
-            raise InputError(f"there is no network '{network}'; there are {', '.join(NETWORKS)}")
         instruction = roofline.usable(kernels)
         if instruction is None:
             raise InputError(f"no peak is known here for the kernel set '{kernels}'")
-        plain = NETWORKS[network](0)
-        pixels = session.pixels(plain, images, 0)
-        made = set_rates(plain, pixels[: session.TRIAL], steps, spiking / 100)
+        made, pixels = session.prepare(network, steps, spiking, images)
         burst = _burst(instruction)
         peaks, speeds = [], []
         for _ in range(runs + 1):

@@ -63,8 +63,7 @@ def run(
         InputError: an unknown name; no PyTorch; results of another machine; engines that must agree and do not.
     """
     for name in networks:
-        if name not in shapes.NETWORKS:
-            raise InputError(f"there is no network '{name}'; there are {', '.join(shapes.NETWORKS)}")
+        _check(name)
     require("matplotlib", "peers")  # now, not after hours
     logging.getLogger("torch._library").setLevel(logging.ERROR)  # it misses Triton, of use on graphics cards alone
     require("torch", "peers")
@@ -131,6 +130,25 @@ def render(folder: Path) -> None:
     for suffix in (".svg", ".png"):
         plot.draw(found, folder / f"speed{suffix}")
     print(f"{folder}: tables.md, speed.svg, speed.png, results.json")
+
+
+def prepare(name: str, steps: int, percent: float, images: int) -> tuple[Network, NDArray[np.uint8]]:
+    """A network of which so many per cent of the neurons spike in a step, and random images for it.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    from benchmarks.rates import set_rates
+
+    _check(name)
+    plain = shapes.NETWORKS[name](0)
+    found = pixels(plain, max(images, TRIAL), 0)
+    return set_rates(plain, found[:TRIAL], steps, percent / 100), found[:images]
+
+
+def _check(name: str) -> None:
+    if name not in shapes.NETWORKS:
+        raise InputError(f"there is no network '{name}'; there are {', '.join(shapes.NETWORKS)}")
 
 
 def pixels(network: Network, number: int, seed: int) -> NDArray[np.uint8]:

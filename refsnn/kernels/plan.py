@@ -626,9 +626,7 @@ def _pack(
             count += int(used.sum())
         bounds[block, len(readers)] = count
     flat = [tap for group in taps for tap in group]
-    tap_ends = np.array(
-        [[sum(tap[0] <= index for tap in group) for index in range(-1, len(readers))] for group in taps]
-    )
+    tap_ends = np.array([np.searchsorted([tap[0] for tap in group], range(len(readers) + 1)) for group in taps])
     tap_starts = np.cumsum([0, *(len(group) for group in taps[:-1])])
     tap_kind = np.int16 if reach.max() <= np.iinfo(np.int16).max else np.int32
     times = network.readout.schedule.separated and network.readout.schedule.base == 1 and static
