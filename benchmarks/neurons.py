@@ -14,9 +14,10 @@ import numpy as np
 import typer
 
 from refsnn.kernels import rows
+from refsnn.kernels.compiled import specialise
 from refsnn.kernels.dense import JOB
 from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS, Memory
-from refsnn.kernels.vectors import make_record, specialise
+from refsnn.kernels.vectors import make_record
 
 _job_at = make_record(JOB)
 neurons: Any = None

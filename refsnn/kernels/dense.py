@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from refsnn.kernels.compiled import specialise
 from refsnn.kernels.maps import ROWS
 from refsnn.kernels.rows import (
     LINE,
@@ -29,7 +30,7 @@ from refsnn.kernels.rows import (
     keep,
     load_index,
 )
-from refsnn.kernels.vectors import make_record, specialise
+from refsnn.kernels.vectors import make_record
 
 JOB = np.dtype(
     [

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
-
 from refsnn import neurons
+from refsnn.kernels.compiled import inlined
 
-_jitted: Any = numba.njit(cache=True, nogil=True, inline="always")
-
-clamp = _jitted(neurons.clamp)
-fire = _jitted(neurons.fire)
-send = _jitted(neurons.send)
+clamp = inlined(neurons.clamp)
+fire = inlined(neurons.fire)
+send = inlined(neurons.send)

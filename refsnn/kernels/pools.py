@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from refsnn.kernels.compiled import compiled
 from refsnn.kernels.maps import Maps
 from refsnn.kernels.vectors import make_access, prefer_wide_vectors
 from refsnn.network import MaxPool, SumPool
@@ -34,7 +34,7 @@ def sum_pool(source: Maps, target: Maps, pool: SumPool) -> None:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _sum_windows(source, target, strides, inside, size, window):  # type: ignore[no-untyped-def]
     prefer_wide_vectors()
     blocks, height, width, rows, depth = size
@@ -85,7 +85,7 @@ def max_pool(source: Maps, target: Maps, pool: MaxPool, base: int) -> NDArray[np
     return spikes
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _maximum_windows(  # type: ignore[no-untyped-def]
     source, target, strides, inside, size, window, zero_padding, base, memory, spikes
 ):

@@ -5,14 +5,14 @@ The neuron's mathematics is inlined from ``refsnn.neurons``; here are only loops
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from refsnn.kernels.compiled import compiled
 from refsnn.kernels.neurons import clamp, fire, send
 from refsnn.kernels.vectors import WORD, nonzero_mask, population_count, prefer_wide_vectors
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def integrate_and_fire(  # type: ignore[no-untyped-def]
     currents, membrane, count, neuron, limits, width, arithmetic, first, part, train, saturated
 ):
@@ -61,7 +61,7 @@ def integrate_and_fire(  # type: ignore[no-untyped-def]
                 saturated[first + step] += clamped
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def count_events(train, counts):  # type: ignore[no-untyped-def]
     """Add the number of non-zero ternary events of each pixel to ``counts``.
 
@@ -84,7 +84,7 @@ def count_events(train, counts):  # type: ignore[no-untyped-def]
                 counts[step, pixel] += found
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def accumulate_and_send(  # type: ignore[no-untyped-def]
     sums, closing, threshold, signed, base, steps, width, arithmetic, membrane, codes, spikes
 ):
@@ -134,7 +134,7 @@ def accumulate_and_send(  # type: ignore[no-untyped-def]
     return clamped
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def window_maximum(maps, window, zero_padding, maxima):  # type: ignore[no-untyped-def]
     """The largest value in each window.
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
-import numba
 import numpy as np
 from llvmlite import binding
 from numpy.typing import NDArray
 
 from refsnn.geometry import Shape
 from refsnn.kernels import Events, Workspace, populations
+from refsnn.kernels.compiled import compiled, specialise
 from refsnn.kernels.vectors import (
     COPIED,
     LANES,
@@ -34,7 +34,6 @@ from refsnn.kernels.vectors import (
     positive_mask,
     prefer_wide_vectors,
     shifted_copy,
-    specialise,
     trailing_zeros,
 )
 from refsnn.network import Projection, SumPool
@@ -343,7 +342,7 @@ def _listed(loops: Loops, maps: Events, block: Block, workspace: Workspace) -> t
     return rows, values, starts
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _unpack(word, row, rows, count):  # type: ignore[no-untyped-def]
     """Append ``row`` plus the index of each set bit of a word; returns the new number of rows (a uint64).
 
@@ -360,7 +359,7 @@ def _unpack(word, row, rows, count):  # type: ignore[no-untyped-def]
     return count + np.uint64(found)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _list_signs(pixels, width, source, depth, plus, plus_starts, minus, minus_starts):  # type: ignore[no-untyped-def]
     prefer_wide_vectors()
     address = pixels.ctypes.data
@@ -385,7 +384,7 @@ def _list_signs(pixels, width, source, depth, plus, plus_starts, minus, minus_st
     minus_starts[pixels.shape[0]] = minuses
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _masks(events):  # type: ignore[no-untyped-def]
     """The masks of positive and negative events, at most ``WORD`` of them."""
     prefer_wide_vectors()
@@ -397,7 +396,7 @@ def _masks(events):  # type: ignore[no-untyped-def]
     return positive, negative
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _list_graded(pixels, width, source, depth, rows, values, starts):  # type: ignore[no-untyped-def]
     prefer_wide_vectors()
     count = 0
@@ -412,7 +411,7 @@ def _list_graded(pixels, width, source, depth, rows, values, starts):  # type: i
     starts[pixels.shape[0]] = count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _collect(entries, starts, target, frame, y, x, size, window, move, scale):  # type: ignore[no-untyped-def]
     """Join the entries of an output pixel's window; ``move`` 1 turns rows of the list into rows of the weights.
 
@@ -456,7 +455,7 @@ _graded_8, _graded_4, _graded_2, _graded_1 = (make_gather(vectors, graded=True) 
 _wide_8, _wide_4, _wide_2, _wide_1 = (make_gather(vectors, graded=True, wide=True) for vectors in (8, 4, 2, 1))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _gather_signs(  # type: ignore[no-untyped-def]
     listed, size, window, weights, vectors, offsets, currents, target, lines
 ):
@@ -489,7 +488,7 @@ def _gather_signs(  # type: ignore[no-untyped-def]
                     _signs_1(events, events, count, EXACT, factor, at, out)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _gather_graded(  # type: ignore[no-untyped-def]
     listed, size, window, weights, kind, chunk, offsets, factors, currents, target, lines
 ):
@@ -525,7 +524,7 @@ def _gather_graded(  # type: ignore[no-untyped-def]
                 _wide_1(events, graded, count, chunk, 1, at, out)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _add_channelwise(maps, weights, window, currents, channel, lines):  # type: ignore[no-untyped-def]
     prefer_wide_vectors()
     assert channel >= 0  # or the compiler expects indices from the end, and gives up on vectors

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numba
 import numpy as np
 
+from refsnn.kernels.compiled import compiled, inlined
 from refsnn.kernels.maps import COLUMNS
 from refsnn.kernels.neurons import clamp, fire, send
 from refsnn.kernels.vectors import (
@@ -59,7 +59,7 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
         columns than ``COLUMNS``, events take the way through scratch memory.
     """
 
-    @numba.njit(cache=True, nogil=True, inline="always")
+    @inlined
     def advance(number, first, step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
         low = np.int32(job.low if counted else NEVER)
         high = np.int32(job.high if counted else NEVER)
@@ -97,7 +97,7 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
                 store_count(counts, c, n)
         return clamps
 
-    @numba.njit(cache=True, nogil=True, inline="always")
+    @inlined
     def take(first, step, steady, sums, job, columns, constant, settings, target, by_step):  # type: ignore[no-untyped-def]
         whole = columns == COLUMNS
         row = target if whole else job.membranes + 2 * LINE
@@ -118,7 +118,6 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
                 copy_events(target + part * by_step, row + part * COLUMNS, columns)
         return number
 
-    @numba.njit(cache=True, nogil=True)
     def neurons(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
         prefer_wide_vectors()
         by_step = job.images * job.out_row
@@ -132,10 +131,11 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
                 target = out + image * job.out_row + step * by_step
                 step += take(False, step, steady, now, job, columns, added, settings, target, by_step)
 
-    return neurons
+    made: Callable[..., None] = compiled(neurons)
+    return made
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def copy_events(target, source, columns):  # type: ignore[no-untyped-def]
     """Copy so many events."""
     for c in range(columns):
@@ -146,7 +146,7 @@ fires = {(counted, clamped): make_fire(counted, clamped) for counted in (False, 
 """The updates, by ``counted`` and ``clamped``."""
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def fire_once(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
     """Close the accumulation of a pixel's temporally separated neurons and send their digits as codes."""
     prefer_wide_vectors()
@@ -187,7 +187,7 @@ def fire_once(job, sums, columns, constant, settings, out, first, last):  # type
     store_total(job.saturated, 0, load_total(job.saturated, 0) + clamps)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def keep(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
     """Store the sums themselves, int32."""
     prefer_wide_vectors()
@@ -198,7 +198,7 @@ def keep(job, sums, columns, constant, settings, out, first, last):  # type: ign
                 store_count(out + row * job.out_row, c, load_sum(sums + row * LINE, c))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def adjust(job, sums, settings, first, last):  # type: ignore[no-untyped-def]
     """Turn what pixels make into a current: add a correction, round and shift right, then multiply by ``job.times``.
 
@@ -218,7 +218,7 @@ def adjust(job, sums, settings, first, last):  # type: ignore[no-untyped-def]
                 store_sum(now, c, np.int32(np.int32(rounded >> load_setting(settings + 2 * LINE, c)) * times))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def add_taps(job, sums, events, distance, begin, end, first, last):  # type: ignore[no-untyped-def]
     """Add the taps ``begin`` to ``end``, column by column, to a pixel's sums of some images.
 
@@ -254,7 +254,7 @@ def add_taps(job, sums, events, distance, begin, end, first, last):  # type: ign
         last += between
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def count_spikes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
     """Count the events that are not 0, in each step and at each pixel of an outer position, of two blocks of columns.
 
@@ -283,7 +283,7 @@ def count_spikes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
                     events += job.out_row
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def count_codes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
     """Count the digits of codes that are not 0 as ``count_spikes`` does, in all steps together."""
     prefer_wide_vectors()

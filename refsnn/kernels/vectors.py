@@ -7,7 +7,6 @@ plain integers (``array.ctypes.data``): the caller keeps the arrays alive and an
 
 from __future__ import annotations
 
-from types import FunctionType
 from typing import Any
 
 import numba
@@ -255,22 +254,6 @@ def _population_count(context: Any, word: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return word(word), generate
-
-
-def specialise(function: Any, name: str, parts: dict[str, Any]) -> Any:
-    """Compile a function again with other things behind the global names that it uses.
-
-    This takes the place of a closure: Numba never finds compiled closures over jitted functions in its cache.
-
-    Args:
-        function: plain, in a module.
-        name: of the result, unlike that of any other: it is what the cache goes by.
-        parts: what to put behind which of its global names.
-    """
-    copy = FunctionType(function.__code__, {**function.__globals__, **parts}, name)
-    copy.__module__ = function.__module__
-    copy.__qualname__ = name
-    return numba.njit(cache=True, nogil=True)(copy)
 
 
 def make_record(dtype: np.dtype[np.void]) -> Any:

@@ -1,0 +1,60 @@
+"""Compilation by Numba, kept on disk until the source of any kernel changes.
+
+Numba looks only at the file of the function that it compiles, so it would go on running what that function inlined from
+another file before that one was changed. Here every compiled function bears a digest of all of them in its name, which
+is what Numba's cache goes by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from importlib.resources import files
+from types import FunctionType
+from typing import Any
+
+import numba
+
+
+def _digest(sources: Iterable[Any]) -> str:
+    """Eight hexadecimal digits that change with the contents of these files."""
+    whole = hashlib.sha256()
+    for source in sources:
+        whole.update(source.read_bytes())
+    return whole.hexdigest()[:8]
+
+
+def _sources() -> list[Any]:
+    """All that may be inlined into a compiled function: this package, and the scalars that it jits."""
+    package = files("refsnn")
+    kernels = [source for source in (package / "kernels").iterdir() if source.name.endswith(".py")]
+    return [*sorted(kernels, key=lambda source: source.name), package / "neurons.py"]
+
+
+_DIGEST = _digest(_sources())
+
+
+def compiled(function: Any) -> Any:
+    """Let Numba compile a function when it is called, or find it in its cache. It runs without the global lock."""
+    function.__qualname__ = f"{function.__qualname__}_{_DIGEST}"
+    return numba.njit(cache=True, nogil=True)(function)
+
+
+inlined: Any = numba.njit(inline="always")
+"""Let Numba put a function's code into each compiled one that calls it, where it is cached."""
+
+
+def specialise(function: Any, name: str, parts: dict[str, Any]) -> Any:
+    """Compile a function again with other things behind the global names that it uses.
+
+    This takes the place of a closure: Numba never finds compiled closures over jitted functions in its cache.
+
+    Args:
+        function: plain, in a module.
+        name: of the result, unlike that of any other: it is what the cache goes by.
+        parts: what to put behind which of its global names.
+    """
+    copy = FunctionType(function.__code__, {**function.__globals__, **parts}, name)
+    copy.__module__ = function.__module__
+    copy.__qualname__ = name
+    return compiled(copy)

@@ -1,0 +1,40 @@
+"""What Numba keeps of compiled kernels is used for as long as the source of all that they inline is the same."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import refsnn
+
+KERNEL = """
+from refsnn.kernels.compiled import compiled
+from refsnn.kernels.neurons import clamp
+
+@compiled
+def limited(value):
+    return clamp(value, 0, 7)
+
+print(limited(9), sum(limited.stats.cache_hits.values()))
+"""
+
+
+def test_a_changed_file_is_compiled_again_where_another_inlines_it(tmp_path):
+    package = tmp_path / "refsnn"
+    shutil.copytree(Path(refsnn.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "kernels" / "limited.py").write_text(KERNEL)
+
+    def run():
+        result = subprocess.run(
+            [sys.executable, "-m", "refsnn.kernels.limited"], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return tuple(map(int, result.stdout.split()))
+
+    assert run() == (7, 0)
+    assert run() == (7, 1)
+    source = package / "neurons.py"
+    text = source.read_text()
+    changed = text.replace("return min(max(value, low), high)", "return min(max(value, low), high - 1)")
+    assert changed != text
+    source.write_text(changed)
+    assert run() == (6, 0)
