@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 from unittest import mock
 
 import typer
@@ -21,7 +21,7 @@ from benchmarks import session
 from benchmarks.networks import multiply_adds
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
-from refsnn.kernels.plan import Dense
+from refsnn.kernels.plan import Call
 from refsnn.simulate import simulate
 from refsnn.terminal import user_errors
 
@@ -42,12 +42,13 @@ def main(
         made, pixels = session.prepare(network, steps, spiking, images)
         fastest: dict[str, float] = defaultdict(lambda: math.inf)
         whole = math.inf
-        for _ in range(runs + 1):
-            with _timed() as spent:
+        with _timed() as spent:
+            for _ in range(runs + 1):
+                spent.clear()
                 begin = time.perf_counter()
                 simulate(made, pixels, steps, kernels=kernels, threads=1, batch=batch)
                 whole = min(whole, time.perf_counter() - begin)
-            fastest.update({name: min(fastest[name], seconds) for name, seconds in spent.items()})
+                fastest.update({name: min(fastest[name], seconds) for name, seconds in spent.items()})
     print(f"{network}, {kernels}, T = {steps}, batch {batch}, {spiking:g} % spike: fastest of {runs} simulations")
     print(f"{'layer':10} {'shape':16} {'us/image':>9} {'1e9 MAC/s':>10}")
     for name, seconds in fastest.items():
@@ -61,17 +62,16 @@ def main(
 
 @contextmanager
 def _timed() -> Iterator[dict[str, float]]:
-    """The seconds that each population's ``Dense.run`` takes while this context lasts."""
-    run = Dense.run
+    """The seconds that each population's kernel takes while this context lasts."""
+    run = Call.run
     spent: dict[str, float] = defaultdict(float)
 
-    def timed(dense: Dense, *arguments: Any) -> Any:
+    def timed(call: Call) -> None:
         begin = time.perf_counter()
-        outcome = run(dense, *arguments)
-        spent[dense.population.name] += time.perf_counter() - begin
-        return outcome
+        run(call)
+        spent[call.population] += time.perf_counter() - begin
 
-    with mock.patch.object(Dense, "run", timed):
+    with mock.patch.object(Call, "run", timed):
         yield spent
 
 

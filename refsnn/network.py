@@ -78,6 +78,11 @@ class Input:
     unit: float
     schedule: Schedule = Schedule()
 
+    @property
+    def largest(self) -> int:
+        """The largest magnitude of a quantised pixel."""
+        return int(np.abs(self.table.astype(np.int32)).max(initial=0))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spiking:

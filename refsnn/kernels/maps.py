@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,6 +148,13 @@ class Maps:
         plain = np.ascontiguousarray(copy)
         return plain.astype(np.int32) + self.offset if self.offset else plain
 
+    def look_up(self, table: NDArray[Any], images: NDArray[np.uint8]) -> None:
+        """Take the entries of a table ``(C, 256)`` at the bytes of images ``(N, *shape)``."""
+        channels, height, width = self.layout.shape
+        rows = 256 * np.arange(channels).reshape(-1, 1, 1)
+        values = table.ravel()[images.reshape(-1, channels, height, width) + rows]
+        self.fill(values.transpose(0, 2, 3, 1)[:, np.newaxis])
+
     def fill(self, plain: NDArray[Any]) -> None:
         """Take the events from an array ``(N, T, H, W, C)``."""
         view = self.events
@@ -158,19 +165,44 @@ class Maps:
             np.subtract(part, self.offset, out=view[..., block, : part.shape[-1]], casting="unsafe")
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a population's kernel counted.
+
+    Attributes:
+        spikes: ``(T', pixels) int64``: events other than 0, of codes their digits; None: none are counted.
+        saturated: ``(T',) int64``: clamped membranes; None likewise.
+    """
+
+    spikes: NDArray[np.int64] | None = None
+    saturated: NDArray[np.int64] | None = None
+
+
+class KernelCall(Protocol):
+    """A kernel on certain maps: ``run`` may be called again and again."""
+
+    population: str
+
+    def run(self) -> None:
+        """Make events of events."""
+
+    def take_counts(self) -> Counts:
+        """What was counted in all runs since these were taken."""
+
+
 class Memory:
     """The memory of a thread that runs slices: scratch, and maps that it may use again.
 
     Attributes:
         helpers: share the work on each layer, where there are fewer slices than threads; or None.
         parts: into how many.
-        calls: of kernels, made for this memory (``plan``).
+        calls: of kernels, made for this memory (``plan``, ``pools``).
     """
 
     def __init__(self, helpers: Executor | None = None, parts: int = 1) -> None:
         self.helpers = helpers
         self.parts = parts
-        self.calls: dict[Any, Any] = {}
+        self.calls: dict[Any, KernelCall] = {}
         self._scratch: dict[tuple[str, int, int], NDArray[np.int8]] = {}
         self._free: dict[tuple[Layout, int], list[Maps]] = {}
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from refsnn.errors import WidthError
 from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels.dense import JOB, Kernels
-from refsnn.kernels.maps import COLUMNS, DEPTH, REACH, ROWS, Layout, Maps, Memory, narrow_depth
+from refsnn.kernels.maps import COLUMNS, DEPTH, REACH, ROWS, Counts, Layout, Maps, Memory, narrow_depth
 from refsnn.kernels.remembered import remember
 from refsnn.kernels.rows import SCRATCH, SETTINGS
 from refsnn.network import Input, MaxPool, Network, Projection, Readout, Spiking, SumPool
@@ -127,28 +127,24 @@ class Dense:
         """What it reads, each once."""
         return tuple(dict.fromkeys(reader.feed for reader in self.readers))
 
-    def run(
-        self, feeds: dict[Feed, Maps], number: int, out: Maps | None, static: NDArray[np.int32] | None, memory: Memory
-    ) -> Outcome:
-        """Run the population on ``number`` images.
+    def call(self, feeds: dict[Feed, Maps], number: int, out: Maps | None, memory: Memory) -> Call:
+        """What runs the population on ``number`` images, made once.
 
         Args:
             feeds: the events that it reads.
             out: receives its events; None for a readout.
-            static: ``(N, H, W, C)``: currents of each step beside those that it reads itself.
             memory: the thread's.
         """
         read = [feeds[reader.feed] for reader in self.readers]
         key = self, number, out, *read
-        call = memory.calls.get(key)
-        if call is None:
-            layouts = number, tuple(maps.layout for maps in read), None if out is None else out.layout
-            if layouts not in self.prepared:
-                self.prepared[layouts] = self._prepare(*layouts)
-            call = memory.calls[key] = _Call(self, self.prepared[layouts], read, out, memory)
-        if static is not None:
-            call.add(spread(static, self.shape, self.bias))
-        return call.run()
+        known = memory.calls.get(key)
+        if isinstance(known, Call):
+            return known
+        layouts = number, tuple(maps.layout for maps in read), None if out is None else out.layout
+        if layouts not in self.prepared:
+            self.prepared[layouts] = self._prepare(*layouts)
+        call = memory.calls[key] = Call(self, self.prepared[layouts], read, out, memory)
+        return call
 
     def _prepare(self, number: int, layouts: tuple[Layout, ...], out: Layout | None) -> Prepared:
         """All that a run needs but the addresses of what differs from run to run."""
@@ -336,13 +332,16 @@ class Split:
         return [(part, target[:, remainder, : part.shape[1]]) for remainder, part in enumerate(parts)]
 
 
-class _Call:
+class Call:
     """A call of a kernel on maps of a thread's memory, made once: Python's share of a layer's time counts.
 
-    What it gives is good until it runs again.
+    Attributes:
+        population: whose.
+        sums: of a readout, until the next run; else None.
     """
 
     def __init__(self, dense: Dense, prepared: Prepared, read: list[Maps], out: Maps | None, memory: Memory) -> None:
+        self.population = dense.population.name
         self._dense = dense
         self._kernel = prepared.kernel
         self._held = prepared.held  # another thread may have prepared the same, and its arrays are kept instead
@@ -367,22 +366,25 @@ class _Call:
         pixels = 0 if out is None else dense.shape[1] * dense.shape[2]
         self._spikes = np.zeros((length if pixels else 0, pixels), np.int64)
         self._clamps = np.zeros((parts, length), np.int64)
-        self._sums = np.zeros(prepared.sums, np.int32) if out is None else None
+        self.sums = np.zeros(prepared.sums, np.int32) if out is None else None
         self._jobs = jobs = np.repeat(prepared.job, parts)
         jobs["sources"] = self._sources.ctypes.data
         if out is not None:
             jobs["out"] = out.address + out.layout.origin
-        if self._sums is not None:
-            jobs["out"] = self._sums.ctypes.data
+        if self.sums is not None:
+            jobs["out"] = self.sums.ctypes.data
         for part in range(parts):
             jobs["scratch"][part] = memory.scratch("sums", part, 8 * prepared.rows * COLUMNS)
             jobs["membranes"][part] = memory.scratch("neurons", part, SCRATCH)
             jobs["saturated"][part] = self._clamps[part].ctypes.data
         self._addresses = [jobs[part : part + 1].ctypes.data for part in range(parts)]
-        self.add(dense.bias)
+        self._add(dense.bias)
 
-    def add(self, constant: NDArray[np.int32]) -> None:
-        """Let this be the current of each step beside that of the events; as ``spread`` makes it."""
+    def add(self, static: NDArray[np.int32]) -> None:
+        """Add currents ``(N, H, W, C)`` in each step, until the next ones."""
+        self._add(spread(static, self._dense.shape, self._dense.bias))
+
+    def _add(self, constant: NDArray[np.int32]) -> None:
         distances = [0 if size == 1 else stride for size, stride in zip(constant.shape, constant.strides, strict=True)]
         jobs = self._jobs
         jobs["constant"] = constant.ctypes.data
@@ -391,32 +393,29 @@ class _Call:
         jobs["constant_outer"], jobs["constant_inner"] = outer, inner
         self._constant = constant  # the job knows no more than its address
 
-    def run(self) -> Outcome:
+    def run(self) -> None:
         """Run the kernel."""
-        self._spikes.fill(0)
-        self._clamps.fill(0)
         for part, copy in self._copies:
             np.copyto(copy, part)
         for events, copy in self._flips:
             np.bitwise_xor(events, np.int8(-128), out=copy)
         if self._parts == 1:
             self._work(0)
-            return Outcome(self._spikes, self._clamps[0], self._sums)
+            return
         assert self._memory.helpers is not None
         list(self._memory.helpers.map(self._work, range(self._parts)))
-        return Outcome(self._spikes, self._clamps.sum(axis=0), self._sums)
+
+    def take_counts(self) -> Counts:
+        """What was counted in all runs since these were taken; a readout counts nothing."""
+        if self.sums is not None:
+            return Counts()
+        counts = Counts(self._spikes.copy(), self._clamps.sum(axis=0))
+        self._spikes.fill(0)
+        self._clamps.fill(0)
+        return counts
 
     def _work(self, part: int) -> None:
         self._kernel(self._addresses[part], self._cuts[part], self._cuts[part + 1], self._spikes)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a run gave beside events: spikes ``(T', pixels)`` and clamps ``(T',)``, or a readout's sums."""
-
-    spikes: NDArray[np.int64]
-    saturated: NDArray[np.int64]
-    sums: NDArray[np.int32] | None
 
 
 def _group(rows: int) -> int:
@@ -764,7 +763,7 @@ def _largest(network: Network, projection: Projection, steps: int) -> int:
     window = projection.pool.kernel[0] * projection.pool.kernel[1] if projection.pool else 1
     source = network[projection.source]
     if network.is_static(projection.source):
-        return window * int(np.abs(network.input.table.astype(np.int32)).max(initial=0))
+        return window * network.input.largest
     return window * (source.schedule.levels(steps) if source.schedule.separated else 1)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from refsnn.kernels.compiled import compiled
-from refsnn.kernels.maps import Maps
+from refsnn.kernels.maps import Counts, Maps
 from refsnn.kernels.vectors import make_access, prefer_wide_vectors
 from refsnn.network import MaxPool, SumPool
 
@@ -60,29 +59,36 @@ def _sum_windows(source, target, strides, inside, size, window):  # type: ignore
                                 store_sum(at, c, np.int8(load_sum(at, c) + event))
 
 
-def max_pool(source: Maps, target: Maps, pool: MaxPool, base: int) -> NDArray[np.int64]:
-    """Fill a target with what a max-pool sends for a train, of at most ``LONGEST`` steps, or for codes of a base.
+class Maximum:
+    """Fills a target with what a max-pool sends for a train, of at most ``LONGEST`` steps, or for codes of a base."""
 
-    Returns:
-        The number of events that are not 0, of codes the number of their digits, ``(T, pixels) int64``.
-    """
-    layout = target.layout
-    cells = pool.kernel[0] * pool.kernel[1]
-    memory = np.zeros((cells + 2) * target.number * layout.depth, np.int16)
-    spikes = np.zeros((target.steps, layout.shape[1] * layout.shape[2]), np.int64)
-    _maximum_windows(
-        source.address + source.layout.origin,
-        target.address + layout.origin,
-        np.array([source.layout.strides, layout.strides]),
-        source.layout.shape[1:],
-        (layout.size[0], *layout.shape[1:], target.steps, target.number, layout.depth),
-        (*pool.kernel, *pool.stride, pool.padding[0], pool.padding[2]),
-        pool.zero_padding,
-        base,
-        memory,
-        spikes,
-    )
-    return spikes
+    def __init__(self, source: Maps, target: Maps, pool: MaxPool, base: int) -> None:
+        layout = target.layout
+        cells = pool.kernel[0] * pool.kernel[1]
+        self.population = pool.name
+        self._spikes = np.zeros((target.steps, layout.shape[1] * layout.shape[2]), np.int64)
+        self._arguments = (
+            source.address + source.layout.origin,
+            target.address + layout.origin,
+            np.array([source.layout.strides, layout.strides]),
+            source.layout.shape[1:],
+            (layout.size[0], *layout.shape[1:], target.steps, target.number, layout.depth),
+            (*pool.kernel, *pool.stride, pool.padding[0], pool.padding[2]),
+            pool.zero_padding,
+            base,
+            np.empty((cells + 2) * target.number * layout.depth, np.int16),
+            self._spikes,
+        )
+
+    def run(self) -> None:
+        """Take every window's maximum."""
+        _maximum_windows(*self._arguments)
+
+    def take_counts(self) -> Counts:
+        """Events that are not 0, of codes their digits, in all runs since these were taken."""
+        counts = Counts(self._spikes.copy())
+        self._spikes.fill(0)
+        return counts
 
 
 @compiled

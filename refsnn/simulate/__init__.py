@@ -11,9 +11,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,11 @@ from threadpoolctl import ThreadpoolController
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
 from refsnn.geometry import Padding
-from refsnn.kernels import KernelSet, Workspace
+from refsnn.kernels import KernelSet
 from refsnn.kernels.maps import Memory
 from refsnn.kernels.remembered import remember
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
-from refsnn.simulate.layers import Counters, Run, Totals
+from refsnn.simulate.layers import Counters, Run, Totals, Worker
 from refsnn.simulate.links import connect, input_operations, largest_currents
 from refsnn.simulate.recording import Activity, Recorder
 
@@ -117,7 +117,7 @@ def simulate(
     links = remember(network, ("links", kernel_set), lambda: connect(network, kernel_set))
     shared = network.drain == 0 and not any(p.schedule.separated for p in network.populations)
     groups = [tuple(sorted(set(wanted)))] if shared else [(each,) for each in sorted(set(wanted))]
-    results: dict[int, tuple[Totals, Counters, int, float]] = {}
+    results: dict[int, tuple[_Group, int]] = {}
     done = _Done(progress, len(groups))
     for marks in groups:
         begin = time.perf_counter()
@@ -135,18 +135,20 @@ def simulate(
             recorder=None if record is None else _Serialised(record),
         )
         slice_size = min(batch, max(1, SLICE_ROWS // marks[-1])) if dense else batch
-        totals = _merge(_run(run, images, slice_size, threads or processors(), done))
+        crew = _Crew(_idle(network, (kernel_set, marks)))
+        parts = list(_run(run, images, slice_size, threads or processors(), done, crew))
+        totals = crew.finish(run)
         seconds = time.perf_counter() - begin
-        counters = run.counters(totals)
-        results.update({mark: (totals, counters, index, seconds) for index, mark in enumerate(marks)})
+        found = _Group(np.concatenate(parts, axis=1), run.counters(totals), totals.drained, seconds)
+        results.update({mark: (found, index) for index, mark in enumerate(marks)})
     chosen = [results[each] for each in wanted]
     readout = network.readout
-    membranes = np.stack([totals.membranes[index] for totals, _, index, _ in chosen])
+    membranes = np.stack([group.membranes[index] for group, index in chosen])
     times = np.array([1 if readout.schedule.base == 2 else each for each in wanted], np.float64)
 
     def counted(counters: Callable[[Counters], dict[str, NDArray[np.int64]]]) -> dict[str, NDArray[np.int64]]:
-        names = counters(chosen[0][1])
-        return {name: np.array([counters(found)[name][index] for _, found, index, _ in chosen]) for name in names}
+        names = counters(chosen[0][0].counters)
+        return {name: np.array([counters(group.counters)[name][index] for group, index in chosen]) for name in names}
 
     return Simulation(
         steps=wanted,
@@ -157,8 +159,8 @@ def simulate(
         saturations=counted(lambda found: found.saturations),
         synaptic_operations=counted(lambda found: found.synaptic_operations),
         input_operations=len(images) * input_operations(network, links),
-        drain_steps=tuple(totals.drained for totals, *_ in chosen),
-        seconds=tuple(seconds for *_, seconds in chosen),
+        drain_steps=tuple(group.drained for group, _ in chosen),
+        seconds=tuple(group.seconds for group, _ in chosen),
     )
 
 
@@ -174,27 +176,34 @@ def _plan(
     return found, halos(found)
 
 
-def _run(run: Run, images: NDArray[np.uint8], batch: int, threads: int, done: _Done) -> Iterator[Totals]:
-    """Run every slice, in threads of their own; where there are fewer, several threads share a slice."""
-    workspaces = threading.local()
+def _run(
+    run: Run, images: NDArray[np.uint8], batch: int, threads: int, done: _Done, crew: _Crew
+) -> Iterator[NDArray[np.int64]]:
+    """Run every slice, in threads of their own; where there are fewer, several threads share a slice.
+
+    Yields:
+        The membranes of each slice, in order.
+    """
+    mine = threading.local()
     starts = range(0, len(images), batch)
     workers = min(threads, len(starts))
     shared = threads // workers
 
-    def work(first: int, helpers: Executor | None) -> Totals:
-        if not hasattr(workspaces, "mine"):
-            workspaces.mine = Workspace(Memory(helpers, shared if helpers else 1))
+    def work(first: int, helpers: Executor | None) -> NDArray[np.int64]:
+        if not hasattr(mine, "worker"):
+            mine.worker = crew.worker(helpers, shared)
         part = images[first : first + batch]
-        totals = run.slice(first, part, workspaces.mine)
+        worker: Worker = mine.worker
+        membranes = worker.slice(run, first, part)
         done(len(part))
-        return totals
+        return membranes
 
     with _blas().limit(limits=1, user_api="blas"):
         if threads == 1:
             yield from (work(first, None) for first in starts)
             return
         with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(threads) as helpers:
-            futures: deque[Future[Totals]] = deque()
+            futures: deque[Future[NDArray[np.int64]]] = deque()
             try:
                 for first in starts:
                     futures.append(pool.submit(work, first, helpers if shared > 1 else None))
@@ -207,21 +216,59 @@ def _run(run: Run, images: NDArray[np.uint8], batch: int, threads: int, done: _D
                     future.cancel()
 
 
+def _idle(network: Network, kind: Hashable) -> list[Worker]:
+    """Workers that an earlier run of this kind left; those of other kinds are let go, as they hold memory."""
+    kept: dict[Hashable, list[Worker]] = remember(network, "idle workers", dict)
+    if kind not in kept:
+        kept.clear()
+    return kept.setdefault(kind, [])
+
+
+@dataclass(frozen=True, slots=True)
+class _Crew:
+    """The workers of a run.
+
+    Attributes:
+        idle: those of earlier runs, which it may take, and to which its own are added.
+        busy: its own.
+    """
+
+    idle: list[Worker]
+    busy: list[Worker] = field(default_factory=list)
+
+    def worker(self, helpers: Executor | None, parts: int) -> Worker:
+        """One for a thread, whose work ``helpers`` share in so many parts."""
+        try:
+            worker = Worker(Memory(helpers, parts)) if helpers else self.idle.pop()
+        except IndexError:
+            worker = Worker(Memory())
+        self.busy.append(worker)
+        return worker
+
+    def finish(self, run: Run) -> Totals:
+        """What all of them counted. Those that need no helpers wait for another run."""
+        totals = Totals()
+        for worker in self.busy:
+            totals.add(worker.finish(run))
+            if worker.alone:
+                self.idle.append(worker)
+        return totals
+
+
 @cache
 def _blas() -> ThreadpoolController:
     """Of the threads of BLAS: finding its library takes longer than a small slice."""
     return ThreadpoolController()
 
 
-def _merge(parts: Iterator[Totals]) -> Totals:
-    """All slices together, in order; what was added up is not kept."""
-    whole = next(parts)
-    membranes = [whole.membranes]
-    for part in parts:
-        membranes.append(part.membranes)
-        whole.add(part)
-    whole.membranes = np.concatenate(membranes, axis=1)
-    return whole
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What came out of one run: membranes ``(S, N, *shape)`` and counters for the numbers of steps that it serves."""
+
+    membranes: NDArray[np.int64]
+    counters: Counters
+    drained: int
+    seconds: float
 
 
 class _Done:

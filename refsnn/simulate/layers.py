@@ -8,8 +8,9 @@ codes take the place of trains: accumulation is exact, so one pass over them equ
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,17 +54,15 @@ ROW = 2048
 
 @dataclass(slots=True)
 class Totals:
-    """Outputs and counters of some images; counters are as they come, and ``Run.counters`` makes totals of them.
+    """Counters of some images, as they come; ``Run.counters`` makes totals of them.
 
     Attributes:
-        membranes: ``(S, N, *readout shape) int64``, an entry for each requested T.
         spikes: by population that sends any, ``(T', P) int64``: those of each step at each pixel; of all steps together
             ``(1, P)`` where a single T was asked for.
         saturations: by firing population, ``(T',) int64`` or ``(1,)``, likewise.
         drained: steps beyond T in which a neuron fired, or the number of drain steps asked for.
     """
 
-    membranes: NDArray[np.int64]
     spikes: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     saturations: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     drained: int = 0
@@ -72,7 +71,7 @@ class Totals:
         """Add the counters of other images."""
         for ours, theirs in ((self.spikes, other.spikes), (self.saturations, other.saturations)):
             for key, count in theirs.items():
-                ours[key] += count
+                ours[key] = ours[key] + count if key in ours else count
         self.drained = max(self.drained, other.drained)
 
 
@@ -110,10 +109,6 @@ class Run:
     marks: tuple[int, ...]
     recorder: Recorder | None
 
-    def slice(self, first: int, images: NDArray[np.uint8], workspace: Workspace) -> Totals:
-        """Run a slice of the images, the first of which has the index ``first``."""
-        return _Slice(self, first, images, workspace).run()
-
     def counters(self, totals: Totals) -> Counters:
         """What is reported of the counters of all images."""
         operations: dict[str, NDArray[np.int64]] = {}
@@ -136,6 +131,10 @@ class Run:
         until: NDArray[np.int64] = np.cumsum(per_step)[np.array(self.marks) - 1]
         return until
 
+    def in_steps(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Counts in each step, or of all steps together where a single T was asked for."""
+        return counts.sum(axis=0, keepdims=True) if len(self.marks) == 1 else counts
+
     @property
     def width(self) -> tuple[int, int]:
         """Smallest and largest membrane."""
@@ -148,23 +147,118 @@ class Run:
         return self.steps + max(self.network.drain, 0)
 
 
-class _Slice:
-    """The state of one slice on its way through the network."""
+class Worker:
+    """What one thread keeps from slice to slice, and for later runs of the same network, steps and kernels.
 
-    def __init__(self, run: Run, first: int, images: NDArray[np.uint8], workspace: Workspace) -> None:
+    Attributes:
+        alone: whether nobody shares its work.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self.alone = memory.helpers is None
+        self._workspace = Workspace(memory)
+        self._totals = Totals()
+        self._scripts: dict[int, _Script] = {}
+
+    def slice(self, run: Run, first: int, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Run a slice of the images, the first of which has the index ``first``.
+
+        Returns:
+            The readout's membranes ``(S, N, *shape)``, an entry for each requested T.
+        """
+        number = len(images)
+        wanted = [] if run.recorder is None else [i for i in range(number) if run.recorder.wants(first + i)]
+        script = None if wanted else self._scripts.get(number)
+        if script is not None:
+            self._totals.drained = max(self._totals.drained, script.drained)
+            return script(images)
+        slice_ = _Slice(run, first, images, wanted, self._workspace, self._totals)
+        slice_.run()
+        if slice_.script.complete:
+            self._scripts[number] = slice_.script
+        return slice_.membranes
+
+    def finish(self, run: Run) -> Totals:
+        """Give away the counters of all slices, and begin new ones."""
+        totals, self._totals = self._totals, Totals()
+        for call in self._workspace.memory.calls.values():
+            counts = call.take_counts()
+            found = Totals()
+            if counts.spikes is not None:
+                found.spikes[call.population] = run.in_steps(counts.spikes)
+            if counts.saturated is not None:
+                found.saturations[call.population] = run.in_steps(counts.saturated)
+            totals.add(found)
+        return totals
+
+
+@dataclass(slots=True)
+class _Script:
+    """What is done to every slice of so many images: written down with the first, repeated for the others.
+
+    Where each population goes the dense way, slices differ in nothing but pixels, and what Python does between the
+    kernels would take as long as the kernels of a small network.
+
+    Attributes:
+        fill: takes the images in.
+        steps: what follows, in order.
+        end: the readout's membranes.
+        drained: of ``Totals``.
+        possible: whether it has not come to something that depends on more than events in maps.
+    """
+
+    fill: Callable[[NDArray[np.uint8]], None] | None = None
+    steps: list[Callable[[], None]] = field(default_factory=list)
+    end: Callable[[], NDArray[np.int64]] | None = None
+    drained: int = 0
+    possible: bool = True
+
+    @property
+    def complete(self) -> bool:
+        """Whether it can be repeated."""
+        return self.possible and self.fill is not None and self.end is not None
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+        assert self.fill is not None
+        assert self.end is not None
+        self.fill(images)
+        for step in self.steps:
+            step()
+        return self.end()
+
+
+class _Slice:
+    """The state of one slice on its way through the network.
+
+    Attributes:
+        membranes: of the readout, in the end.
+        script: what was done.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        first: int,
+        images: NDArray[np.uint8],
+        wanted: list[int],
+        workspace: Workspace,
+        totals: Totals,
+    ) -> None:
         self._run = run
         self._first = first
         self._images = images
+        self._wanted = wanted
         self._workspace = workspace
-        self._wanted = [i for i in range(len(images)) if run.recorder is not None and run.recorder.wants(first + i)]
+        self._totals = totals
         self._memory = workspace.memory
-        self._dense = {} if self._wanted else run.dense
+        self._dense = {} if wanted else run.dense
         self._signals: dict[str, Signal] = {}
         self._feeds: dict[Feed, Maps] = {}
-        shape = (len(run.marks), len(images), *run.network.readout.shape)
-        self._totals = Totals(np.zeros(shape, np.int64))
+        self.membranes = np.zeros((len(run.marks), len(images), *run.network.readout.shape), np.int64)
+        self.script = _Script()
 
-    def run(self) -> Totals:
+    def run(self) -> None:
+        """Run all populations."""
         network = self._run.network
         last = remember(network, "last readers", lambda: _last_readers(network))
         for population in self._run.network.populations:
@@ -186,14 +280,21 @@ class _Slice:
                 self._record_source(population)
             for name in last[population.name]:
                 self._forget(name)
-        return self._totals
+        self._totals.drained = max(self._totals.drained, self.script.drained)
+
+    def _do(self, step: Callable[[], None]) -> None:
+        """Do what is to be done to every slice."""
+        step()
+        self.script.steps.append(step)
 
     def _input(self, population: Input) -> None:
+        if not self._wanted and any(feed[0] == population.name for feed in self._run.halos):
+            self._dense_input(population)
+            return
         channels = np.arange(population.shape[0])
         pixels = self._images.reshape(-1, *spatial(population.shape)).transpose(0, 2, 3, 1)
         values = population.table[channels, pixels].astype(np.int32)[:, np.newaxis]
-        largest = int(np.abs(population.table.astype(np.int32)).max(initial=0))
-        self._signals[population.name] = Signal(plain=values, graded=True, static=True, largest=largest)
+        self._signals[population.name] = Signal(plain=values, graded=True, static=True, largest=population.largest)
 
     def _forget(self, name: str) -> None:
         """Let go of what a population sent."""
@@ -214,47 +315,67 @@ class _Slice:
 
             if source.length <= pools.LONGEST:
                 signal = self._dense_max_pool(population, source, source.maps)
-        self._signals[population.name] = signal = signal or max_pool(self._run.kernels, population, source)
-        if not signal.static:
-            self._totals.spikes[population.name] = self._in_steps(signal.spikes)
+        if signal is None:
+            self.script.possible = False
+            signal = max_pool(self._run.kernels, population, source)
+            if not signal.static:
+                self._totals.add(Totals({population.name: self._run.in_steps(signal.spikes)}))
+        self._signals[population.name] = signal
 
     # Dense kernels
+
+    def _dense_input(self, population: Input) -> None:
+        signal = Signal(graded=True, static=True, largest=population.largest)
+        signal.maps = maps = self._take(population.name, signal, len(self._images))
+        fill = partial(maps.look_up, population.table)
+        fill(self._images)
+        self.script.fill = fill
+        self._signals[population.name] = signal
+
+    def _take(self, name: str, signal: Signal, rows: int) -> Maps:
+        """Maps for the events of a population."""
+        from refsnn.kernels.plan import LARGEST, OFFSET  # what the dense kernels need is loaded with them
+
+        layout = Layout(spatial(self._run.network[name].shape), rows, self._run.halos.get((name, None), NO_PADDING))
+        offset = OFFSET if signal.graded and signal.largest > LARGEST else 0
+        return self._memory.take(layout, len(self._images), offset)
 
     def _dense_max_pool(self, population: MaxPool, source: Signal, held: Maps) -> Signal:
         from refsnn.kernels import pools
 
-        halo = self._run.halos.get((population.name, None), NO_PADDING)
-        layout = Layout(population.shape, held.layout.rows, halo)
-        maps = self._memory.take(layout, len(self._images))
-        spikes = pools.max_pool(held, maps, population, source.base)
-        return dataclasses.replace(source, plain=None, maps=maps, spikes=spikes)
+        maps = self._take(population.name, source, held.layout.rows)
+        key = population.name, held, maps
+        call = self._memory.calls.setdefault(key, pools.Maximum(held, maps, population, source.base))
+        self._do(call.run)
+        return dataclasses.replace(source, plain=None, maps=maps)
 
     def _dense_spiking(self, population: Spiking, dense: Dense) -> None:
-        number = len(self._images)
-        separated = population.schedule.separated
-        layout = Layout(
-            spatial(population.shape),
-            number if separated else number * dense.length,
-            self._run.halos.get((population.name, None), NO_PADDING),
-        )
-        maps = self._memory.take(layout, number, dense.offset)
-        outcome = dense.run(self._dense_feeds(dense), number, maps, self._beside(population, dense), self._memory)
-        steps = self._run.steps
-        signal = Signal(maps=maps, steps=steps, spikes=outcome.spikes)
-        if separated:
+        number, steps = len(self._images), self._run.steps
+        signal = Signal(steps=steps)
+        if population.schedule.separated:
             signal.graded, signal.base = True, population.schedule.base
             signal.largest = population.schedule.levels(steps)
         else:
-            self._totals.drained = max(self._totals.drained, dense.length - steps)
+            self.script.drained = dense.length - steps
+        maps = self._take(population.name, signal, number if signal.graded else number * dense.length)
+        call = dense.call(self._dense_feeds(dense), number, maps, self._memory)
+        beside = self._beside(population, dense)
+        if beside is not None:
+            call.add(beside)
+            self.script.possible = False
+        self._do(call.run)
+        signal.maps = maps
         self._signals[population.name] = signal
-        self._count(population, signal, outcome.saturated)
 
     def _dense_readout(self, population: Readout, dense: Dense) -> None:
         number = len(self._images)
-        outcome = dense.run(self._dense_feeds(dense), number, None, None, self._memory)
-        assert outcome.sums is not None
+        call = dense.call(self._dense_feeds(dense), number, None, self._memory)
+        self._do(call.run)
+        assert call.sums is not None
         static = self._beside(population, dense)
-        self._totals.membranes[:] = dense.membranes(outcome.sums, number, static, self._run.marks)
+        self.script.possible &= static is None
+        self.script.end = end = partial(dense.membranes, call.sums, number, static, self._run.marks)
+        self.membranes = end()
 
     def _dense_feeds(self, dense: Dense) -> dict[Feed, Maps]:
         """The events that a population reads, among others, in its layout; made once for all that read them."""
@@ -267,22 +388,18 @@ class _Slice:
         name, pool = feed
         signal = self._signals[name]
         number = len(self._images)
-        shape = spatial(self._run.network[name].shape)
         rows = number if signal.graded else number * length
         if signal.maps is None:
-            from refsnn.kernels.plan import LARGEST, OFFSET
-
-            offset = OFFSET if signal.graded and signal.largest > LARGEST else 0
-            signal.maps = self._memory.take(
-                Layout(shape, rows, self._run.halos.get((name, None), NO_PADDING)), number, offset
-            )
+            self.script.possible = False
+            signal.maps = self._take(name, signal, rows)
             signal.maps.fill(signal.values if signal.graded else signal.train(length))
         if pool is None:
             return signal.maps
         from refsnn.kernels.pools import sum_pool
 
-        pooled = self._memory.take(Layout(pool.output(shape), rows, self._run.halos[feed]), number)
-        sum_pool(signal.maps, pooled, pool)
+        shape = pool.output(spatial(self._run.network[name].shape))
+        pooled = self._memory.take(Layout(shape, rows, self._run.halos[feed]), number)
+        self._do(partial(sum_pool, signal.maps, pooled, pool))
         return pooled
 
     def _beside(self, population: Spiking | Readout, dense: Dense) -> NDArray[np.int32] | None:
@@ -296,6 +413,7 @@ class _Slice:
     # Kernels that the plan left out
 
     def _rate(self, population: Spiking) -> None:
+        self.script.possible = False
         channels, height, width = spatial(population.shape)
         static = self._static_currents(population)
         neurons = _Neurons(population, self._run, len(self._images), self._length(population))
@@ -317,6 +435,7 @@ class _Slice:
             self._record(population, image, activity)
 
     def _separated(self, population: Spiking) -> None:
+        self.script.possible = False
         channels, height, width = spatial(population.shape)
         base, steps = population.schedule.base, self._run.steps
         static = self._static_currents(population)
@@ -358,6 +477,7 @@ class _Slice:
             self._record(population, image, activity)
 
     def _readout(self, population: Readout) -> None:
+        self.script.possible = False
         static = self._static_currents(population)
         if population.schedule.separated:
             self._separated_readout(population, static)
@@ -369,7 +489,7 @@ class _Slice:
         for begin, end, currents in self._rate_currents(population, static):
             sums = channels_first(np.cumsum(currents, axis=1, dtype=np.int64), population.shape)
             ends = [-1] if len(marks) == 1 else [mark - 1 for mark in marks]
-            self._totals.membranes[:, begin:end] = np.moveaxis(sums[:, ends], 1, 0)
+            self.membranes[:, begin:end] = np.moveaxis(sums[:, ends], 1, 0)
             for image in self._wanted_in(begin, end):
                 current = channels_first(currents[image - begin], population.shape)
                 length = active_steps(self._run.shortest, current)
@@ -384,14 +504,14 @@ class _Slice:
         closing = self._closing(population, static)
         for begin, end, currents in self._sums(population):
             closed = (currents + _part(closing, begin, end))[:, 0]
-            self._totals.membranes[0, begin:end] = channels_first(closed, population.shape)
+            self.membranes[0, begin:end] = channels_first(closed, population.shape)
         for image in self._wanted:
             current = self._taken_in(population, image)
             activity = Activity(
                 current=current,
                 static_current=_of_image(static, image, population.shape),
                 accumulated=weighted_sums(current, population.schedule.base),
-                membrane=self._totals.membranes[:, image],
+                membrane=self.membranes[:, image],
             )
             self._record(population, image, activity)
 
@@ -472,12 +592,8 @@ class _Slice:
     # Counters and recording
 
     def _count(self, population: Spiking, signal: Signal, saturated: NDArray[np.int64]) -> None:
-        self._totals.spikes[population.name] = self._in_steps(signal.spikes)
-        self._totals.saturations[population.name] = self._in_steps(saturated)
-
-    def _in_steps(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """A copy of counts in each step, of all steps together where a single T was asked for."""
-        return counts.sum(axis=0, keepdims=True) if len(self._run.marks) == 1 else counts.copy()
+        name, in_steps = population.name, self._run.in_steps
+        self._totals.add(Totals({name: in_steps(signal.spikes)}, {name: in_steps(saturated)}))
 
     def _wanted_in(self, begin: int, end: int) -> list[int]:
         return [image for image in self._wanted if begin <= image < end]

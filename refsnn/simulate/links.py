@@ -120,7 +120,7 @@ def largest_currents(network: Network, links: Links, steps: int) -> dict[str, in
     Raises:
         InputError: a current might not fit int32.
     """
-    pixel = int(np.abs(network.input.table.astype(np.int64)).max(initial=0))
+    pixel = network.input.largest
     bounds = {}
     for population in network.populations:
         if not isinstance(population, Spiking | Readout):
