@@ -17,7 +17,7 @@ from refsnn import kernels
 from refsnn.ann.project import read
 from refsnn.errors import InputError
 from refsnn.experiment import Request, perform
-from refsnn.kernels import amx, avx2, maps
+from refsnn.kernels import amx, avx2, maps, vnni
 from refsnn.network import CAP_STEPS, NO_CAP, Input, Network, Projection, Readout, Spiking, SumPool
 from refsnn.simulate import simulate
 from tests.naive import Twin
@@ -289,12 +289,17 @@ def test_the_avx2_set_holds_nothing_newer():
         assert not newer.search(code)
 
 
+def forget_what_is_available():
+    for kernel_set in (amx, vnni, avx2):
+        kernel_set.available.cache_clear()
+
+
 def test_a_set_that_this_machine_lacks_is_refused(monkeypatch):
     """What is available is decided by the processor's features, before anything is compiled."""
     real = binding.get_host_cpu_features()
     old = {name: real[name] and not name.startswith(("amx", "avx512")) for name in real}
     monkeypatch.setattr(binding, "get_host_cpu_features", lambda: old)
-    amx.available.cache_clear()
+    forget_what_is_available()
     available = kernels.available()
     assert "portable" in available
     assert not {"amx", "vnni"} & set(available)
@@ -302,4 +307,4 @@ def test_a_set_that_this_machine_lacks_is_refused(monkeypatch):
     for name in ("amx", "vnni"):
         with pytest.raises(InputError, match=f"'{name}' cannot run on this machine; available here: .*portable"):
             simulate(network, images_for(network, 1), 1, kernels=name)
-    amx.available.cache_clear()
+    forget_what_is_available()

@@ -17,6 +17,7 @@ dense = None
 """What spikes is gathered; dense sums would be slower."""
 
 
+@cache
 def available() -> bool:
     """Whether the processor has AVX2 and what came with it."""
     features = binding.get_host_cpu_features()

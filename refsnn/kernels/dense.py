@@ -87,6 +87,10 @@ JOB = np.dtype(
             "scratch_half",
             "membranes",  # memory of rows.SCRATCH bytes
             "saturated",  # address of (T',) int64: clamps are added
+            "counted",  # address, or 0: events are added, see Call; then distances by step, outer and inner position
+            "counted_step",
+            "counted_outer",
+            "counted_inner",
         )
     ]
 )
@@ -158,8 +162,8 @@ count: Any = None
 """Stand for the parts of ``_layer`` and ``_finish``, which ``Kernels`` puts in."""
 
 
-def _layer(address, first, last, spikes):  # type: ignore[no-untyped-def]
-    """Run the outer positions ``first`` to ``last``; spikes are added to ``(T', P)``.
+def _layer(address, first, last):  # type: ignore[no-untyped-def]
+    """Run the outer positions ``first`` to ``last``.
 
     While a group is summed, the one before it is finished: ``add`` may do so in between, as the processor then does
     both at a time.
@@ -183,8 +187,8 @@ def _layer(address, first, last, spikes):  # type: ignore[no-untyped-def]
                         done = add(job, block, outer, inner, row, rows, sums, before, done, items)
                     finish(job, block, outer, ready, before, done, items)
                     now, before = before, now
-                if spikes.shape[1] and (block % 2 or block + 1 == job.blocks):
-                    count(job, block // 2, outer, spikes)
+                if job.counted and (block % 2 or block + 1 == job.blocks):
+                    count(job, block // 2, outer)
     end()
 
 

@@ -186,6 +186,9 @@ class Dense:
             out_block = COLUMNS
             out_outer, out_inner = (column * pixels, line) if self.lines_inner else (line, column * pixels)
             kernel = self.kernels.separated() if separated else self.kernels.rate(self.counted, self.clamped)
+        counted = np.zeros((1 if separated else self.length, outer, inner, pixels, target.depth), np.int32)
+        if target.wide and not separated:  # all channels of a pixel are counted together, and may be many
+            counted = np.zeros((*counted.shape[:-1], 1), np.int64)
         values = {
             "number": len(sources),
             "offsets": offsets.ctypes.data,
@@ -224,6 +227,7 @@ class Dense:
             "depth": min(target.depth, COLUMNS),
             "lines_inner": self.lines_inner,
             "width": self.shape[2],
+            **{f"counted_{name}": counted.strides[axis] for axis, name in enumerate(("step", "outer", "inner"))},
         }
         job = np.zeros(1, JOB)
         for name, value in values.items():
@@ -231,7 +235,7 @@ class Dense:
         in_group = _group(rows) * rows if flat else rows
         room = -(-in_group // ROWS) * ROWS
         job["scratch_half"] = 4 * room * COLUMNS
-        return Prepared(kernel, job, sources, outer, sums, room, split, held=(offsets, taps))
+        return Prepared(kernel, job, sources, outer, sums, counted, room, split, held=(offsets, taps))
 
     def _split(self, layouts: tuple[Layout, ...]) -> dict[int, Split]:
         """By reader, the copies that let neighbouring positions fill a tile where strides part them."""
@@ -278,6 +282,7 @@ class Prepared:
         sources: the job's, relative to the first byte of the maps.
         outer: outer positions.
         sums: shape of a readout's sums.
+        counted: zeros ``(T', outer, inner, pixels, columns of each)``: events that are not 0, of codes their digits.
         rows: of sums that a group may write.
         split: by reader, what is read from a copy.
         held: arrays that the job knows by address only.
@@ -288,6 +293,7 @@ class Prepared:
     sources: NDArray[np.int64]
     outer: int
     sums: Shape
+    counted: NDArray[np.int64] | NDArray[np.int32]
     rows: int
     split: dict[int, Split]
     held: tuple[Any, ...]
@@ -362,15 +368,14 @@ class Call:
                 self._flips.append((events, copy))
                 events = copy
             self._sources[index, 0] += events.ctypes.data
-        length = 1 if dense.population.schedule.separated else dense.length
-        pixels = 0 if out is None else dense.shape[1] * dense.shape[2]
-        self._spikes = np.zeros((length if pixels else 0, pixels), np.int64)
-        self._clamps = np.zeros((parts, length), np.int64)
+        self._counted = prepared.counted.copy()
+        self._clamps = np.zeros((parts, len(self._counted)), np.int64)
         self.sums = np.zeros(prepared.sums, np.int32) if out is None else None
         self._jobs = jobs = np.repeat(prepared.job, parts)
         jobs["sources"] = self._sources.ctypes.data
         if out is not None:
             jobs["out"] = out.address + out.layout.origin
+            jobs["counted"] = self._counted.ctypes.data
         if self.sums is not None:
             jobs["out"] = self.sums.ctypes.data
         for part in range(parts):
@@ -409,13 +414,17 @@ class Call:
         """What was counted in all runs since these were taken; a readout counts nothing."""
         if self.sums is not None:
             return Counts()
-        counts = Counts(self._spikes.copy(), self._clamps.sum(axis=0))
-        self._spikes.fill(0)
+        _, height, width = self._dense.shape
+        counted = self._counted.sum(axis=-1, dtype=np.int64)
+        maps = counted.swapaxes(1, 2) if self._dense.lines_inner else counted
+        spikes = maps.reshape(len(maps), height, -1)[:, :, :width].reshape(len(maps), -1)
+        counts = Counts(spikes, self._clamps.sum(axis=0))
+        self._counted.fill(0)
         self._clamps.fill(0)
         return counts
 
     def _work(self, part: int) -> None:
-        self._kernel(self._addresses[part], self._cuts[part], self._cuts[part + 1], self._spikes)
+        self._kernel(self._addresses[part], self._cuts[part], self._cuts[part + 1])
 
 
 def _group(rows: int) -> int:

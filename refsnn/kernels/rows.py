@@ -14,9 +14,9 @@ from refsnn.kernels.compiled import compiled, inlined
 from refsnn.kernels.maps import COLUMNS
 from refsnn.kernels.neurons import clamp, fire, send
 from refsnn.kernels.vectors import (
+    count_rows,
     make_access,
     make_taps,
-    nonzero_columns,
     nonzero_mask,
     population_count,
     prefer_wide_vectors,
@@ -255,55 +255,41 @@ def add_taps(job, sums, events, distance, begin, end, first, last):  # type: ign
 
 
 @compiled
-def count_spikes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
-    """Count the events that are not 0, in each step and at each pixel of an outer position, of two blocks of columns.
+def count_spikes(job, pair, outer):  # type: ignore[no-untyped-def]
+    """Count the events that are not 0, in each step and at each position, of two blocks of columns.
 
     This is done when the line has left the first-level cache's store buffers: reading what was just written in other
-    pieces stalls the processor.
+    pieces stalls the processor. Where a position holds several pixels, their columns are added up when all is done.
     """
-    every = (np.uint64(1) << np.uint64(job.depth)) - np.uint64(1)
     for inner in range(job.inner):
         events = job.out + pair * job.out_pair + outer * job.out_outer + inner * job.out_inner
-        y = inner if job.lines_inner else outer
-        x = (outer if job.lines_inner else inner) * job.pixels
-        pixel = y * job.width + x
-        for step in range(job.steps):
+        counted = job.counted + outer * job.counted_outer + inner * job.counted_inner
+        for _ in range(job.steps):
             if job.out_wide:
                 found = 0
                 for _ in range(job.images):
                     found += population_count(nonzero_mask(events))
                     events += job.out_row
-                spikes[step, pixel] += found
+                store_total(counted, 0, load_total(counted, 0) + found)
             else:
-                for _ in range(job.images):
-                    mask = nonzero_columns(events)
-                    for index in range(min(job.pixels, job.width - x)):
-                        found = population_count((mask >> np.uint64(index * job.depth)) & every)
-                        spikes[step, pixel + index] += found
-                    events += job.out_row
+                count_rows(events, job.out_row, job.images, counted)
+                events += job.images * job.out_row
+            counted += job.counted_step
 
 
 @compiled
-def count_codes(job, pair, outer, spikes):  # type: ignore[no-untyped-def]
-    """Count the digits of codes that are not 0 as ``count_spikes`` does, in all steps together."""
+def count_codes(job, pair, outer):  # type: ignore[no-untyped-def]
+    """Count the digits of codes that are not 0 as ``count_spikes`` does, in all steps together and in each column."""
     prefer_wide_vectors()
     offset = np.int32(job.out_offset)
-    totals = job.membranes
     for inner in range(job.inner):
         events = job.out + pair * job.out_pair + outer * job.out_outer + inner * job.out_inner
-        y = inner if job.lines_inner else outer
-        x = (outer if job.lines_inner else inner) * job.pixels
+        counted = job.counted + outer * job.counted_outer + inner * job.counted_inner
         for half in range(2 if job.out_wide else 1):
-            for c in range(COLUMNS):
-                store_count(totals, c, np.int32(0))
             for image in range(job.images):
                 row = events + image * job.out_row + half * COLUMNS
                 for c in range(COLUMNS):
                     code = np.int32(abs(np.int32(np.int32(load_event(row, c)) + offset)))
                     digits = code if job.base == 1 else population_count(code)
-                    store_count(totals, c, np.int32(load_count(totals, c) + digits))
-            for index in range(min(job.pixels, job.width - x)):
-                found = 0
-                for c in range(job.depth):
-                    found += load_count(totals, index * job.depth + c)
-                spikes[0, y * job.width + x + index] += found
+                    store_count(counted, c, np.int32(load_count(counted, c) + digits))
+            counted += LINE

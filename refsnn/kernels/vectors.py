@@ -211,6 +211,23 @@ def make_taps(rows: int, *, wide: bool) -> Any:
     return taps
 
 
+def _count_rows(context: Any, events: Any, distance: Any, rows: Any, totals: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        events, distance, rows, totals = arguments
+        kind, total = _vector(_I8), _vector(_I32)
+        found = _stack_slot(builder, _vector(_I16))
+        builder.store(_constant(_vector(_I16), 0), found)
+        with cgutils.for_range(builder, rows, intp=_I64) as loop:
+            row = _load(builder, builder.add(events, builder.mul(loop.index, distance)), kind, 1)
+            minus = builder.sext(builder.icmp_signed("!=", row, _constant(kind, 0)), _vector(_I16))
+            builder.store(builder.sub(builder.load(found), minus), found)
+        before = _load(builder, totals, total, 4)
+        _store(builder, builder.add(before, builder.zext(builder.load(found), total)), totals, 4)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 4), generate
+
+
 def _shifted_copy(context: Any, source: Any, target: Any, count: Any, shift: Any, scale: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         source, target, count, shift, scale = arguments
@@ -228,14 +245,13 @@ def _shifted_copy(context: Any, source: Any, target: Any, count: Any, shift: Any
     return types.void(*[types.intp] * 5), generate
 
 
-def _make_mask(comparison: str, lanes: int = WORD) -> Any:
+def _make_mask(comparison: str) -> Any:
     @intrinsic
     def mask(context: Any, address: Any) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            vector = _vector(_I8, lanes)
+            vector = _vector(_I8, WORD)
             events = _load(builder, arguments[0], vector, 1)
-            bits = builder.bitcast(builder.icmp_signed(comparison, events, _constant(vector, 0)), ir.IntType(lanes))
-            return bits if lanes == WORD else builder.zext(bits, _I64)
+            return builder.bitcast(builder.icmp_signed(comparison, events, _constant(vector, 0)), _I64)
 
         return types.uint64(types.intp), generate
 
@@ -346,6 +362,12 @@ prefer_wide_vectors: Any = intrinsic(_prefer_wide_vectors)
 Generates no code, and means nothing where there are no such registers.
 """
 
+count_rows: Any = intrinsic(_count_rows)
+"""``count_rows(events, distance, rows, totals)``: add to 32 int32 in how many rows the int8 of their lane is not 0.
+
+Rows are ``distance`` bytes apart; fewer than 2^16.
+"""
+
 shifted_copy: Any = intrinsic(_shifted_copy)
 """``shifted_copy(source, target, count, shift, scale)``: ``target[i] = (source[i] + shift) << scale``, on int32.
 
@@ -361,9 +383,6 @@ negative_mask = _make_mask("<")
 
 nonzero_mask = _make_mask("!=")
 """Bit i of the uint64: whether the i-th of the 64 int8 at an address is not 0."""
-
-nonzero_columns = _make_mask("!=", LANES)
-"""Bit i of the uint64: whether the i-th of the 32 int8 at an address is not 0."""
 
 trailing_zeros: Any = intrinsic(_trailing_zeros)
 """The index of the lowest set bit of a uint64; 64 for 0."""

@@ -7,6 +7,7 @@ flipped, which adds 128 to them; what that adds to a sum is the same for all row
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numba
@@ -37,6 +38,7 @@ _SUMS = ir.VectorType(_I32, _LANES)
 _BYTES = ir.VectorType(_I8, 4 * _LANES)
 
 
+@cache
 def available() -> bool:
     """Whether the processor has VNNI with 512-bit registers."""
     features = binding.get_host_cpu_features()

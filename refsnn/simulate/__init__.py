@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,7 +121,8 @@ def simulate(
     done = _Done(progress, len(groups))
     for marks in groups:
         begin = time.perf_counter()
-        largest = largest_currents(network, links, marks[-1])
+        bounds = partial(largest_currents, network, links, marks[-1])
+        largest = remember(network, ("largest currents", kernel_set, marks[-1]), bounds)
         dense, halos = _plan(network, kernel_set, largest, marks[-1])
         run = Run(
             network=network,
@@ -173,7 +174,7 @@ def _plan(
     from refsnn.kernels.plan import halos, plan
 
     found = plan(network, kernels.dense, largest, steps)
-    return found, halos(found)
+    return found, remember(network, ("halos", kernels, steps), lambda: halos(found))
 
 
 def _run(
