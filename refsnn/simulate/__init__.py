@@ -25,18 +25,22 @@ from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
 from refsnn.geometry import Padding
 from refsnn.kernels import KernelSet
-from refsnn.kernels.maps import Memory
+from refsnn.kernels.maps import Layout, Memory
 from refsnn.kernels.remembered import remember
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
 from refsnn.simulate.layers import Counters, Run, Totals, Worker
 from refsnn.simulate.links import connect, input_operations, largest_currents
 from refsnn.simulate.recording import Activity, Recorder
+from refsnn.simulate.signals import spatial
 
 if TYPE_CHECKING:
     from refsnn.kernels.plan import Dense, Feed
 
 SLICE_ROWS = 32
 """Images times steps that dense kernels take at a time: enough to fill their tiles, few enough for the caches."""
+
+SLICE_BYTES = 4 << 20
+"""Where the events of a population would take more, half as many rows are taken: they leave the second-level cache."""
 
 AHEAD = 4
 """Slices for each thread that may wait for the one in front of them."""
@@ -135,7 +139,7 @@ def simulate(
             marks=marks,
             recorder=None if record is None else _Serialised(record),
         )
-        slice_size = min(batch, max(1, SLICE_ROWS // marks[-1])) if dense else batch
+        slice_size = min(batch, max(1, _slice_rows(network) // marks[-1])) if dense else batch
         crew = _Crew(_idle(network, (kernel_set, marks)))
         parts = list(_run(run, images, slice_size, threads or processors(), done, crew))
         totals = crew.finish(run)
@@ -175,6 +179,12 @@ def _plan(
 
     found = plan(network, kernels.dense, largest, steps)
     return found, remember(network, ("halos", kernels, steps), lambda: halos(found))
+
+
+def _slice_rows(network: Network) -> int:
+    """Images times steps in a slice of dense kernels."""
+    most = max(Layout(spatial(population.shape), SLICE_ROWS).bytes for population in network.populations)
+    return SLICE_ROWS if most <= SLICE_BYTES else SLICE_ROWS // 2
 
 
 def _run(
