@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import refsnn
+from refsnn.kernels.compiled import compiled
 
 KERNEL = """
 from refsnn.kernels.compiled import compiled
@@ -38,3 +41,22 @@ def test_a_changed_file_is_compiled_again_where_another_inlines_it(tmp_path):
     assert changed != text
     source.write_text(changed)
     assert run() == (6, 0)
+
+
+def twice():
+    """Something to compile."""
+
+
+def test_no_two_functions_share_a_name():
+    """Two closures of one kind, each compiled by another process, would be one function to the linker."""
+
+    def closure():
+        """Something with contents that its name does not tell."""
+
+    with pytest.raises(ValueError, match=r"closure' is not a name that no other"):
+        compiled(closure)
+    name = f"{twice.__module__}.{twice.__qualname__}"
+    compiled(twice)
+    twice.__qualname__ = "twice"
+    with pytest.raises(ValueError, match=f"'{name}' is not a name"):
+        compiled(twice)

@@ -1,8 +1,9 @@
 """Compilation by Numba, kept on disk until the source of any kernel changes.
 
-Numba looks only at the file of the function that it compiles, so it would go on running what that function inlined from
-another file before that one was changed. Here every compiled function bears a digest of all of them in its name, which
-is what Numba's cache goes by.
+Numba's cache goes by the names of functions, and looks only at the file of the one that it compiles. So it would go on
+running what that function inlined from another file before that one was changed; and of functions with the same name,
+such as closures of one kind compiled by different processes, the linker takes the first for all. Here every compiled
+function has a name of its own, which ends with a digest of all files.
 """
 
 from __future__ import annotations
@@ -33,9 +34,19 @@ def _sources() -> list[Any]:
 
 _DIGEST = _digest(_sources())
 
+_names: set[str] = set()
+
 
 def compiled(function: Any) -> Any:
-    """Let Numba compile a function when it is called, or find it in its cache. It runs without the global lock."""
+    """Let Numba compile a function when it is called, or find it in its cache. It runs without the global lock.
+
+    Raises:
+        ValueError: another one has its name, or a closure with other contents may have it.
+    """
+    name = f"{function.__module__}.{function.__qualname__}"
+    if name in _names or "<locals>" in name:
+        raise ValueError(f"'{name}' is not a name that no other compiled function has, now or in another process")
+    _names.add(name)
     function.__qualname__ = f"{function.__qualname__}_{_DIGEST}"
     return numba.njit(cache=True, nogil=True)(function)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -146,11 +147,18 @@ class Kernels:
 
     def _make(self, name: str, neurons: Callable[..., None], count: Callable[..., None]) -> Callable[..., None]:
         if name not in self._made:
-            finish = specialise(_finish, f"finish_{name}", {"neurons": neurons})
+            finish = _make_finish(name, neurons)
             add = specialise(self._kernel.add, f"add_{self._name}_{name}", {"finish": finish})
             parts = {"begin": self._kernel.begin, "end": self._kernel.end, "add": add, "finish": finish, "count": count}
             self._made[name] = specialise(_layer, f"layer_{self._name}_{name}", parts)
         return self._made[name]
+
+
+@cache
+def _make_finish(name: str, neurons: Callable[..., None]) -> Callable[..., None]:
+    """All kernel sets have the same."""
+    made: Callable[..., None] = specialise(_finish, f"finish_{name}", {"neurons": neurons})
+    return made
 
 
 begin: Any = None

@@ -7,10 +7,11 @@ goes to (``vectors.make_access``), so that LLVM turns the loops into a few vecto
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from refsnn.kernels.compiled import compiled, inlined
+from refsnn.kernels.compiled import compiled, inlined, specialise
 from refsnn.kernels.maps import COLUMNS
 from refsnn.kernels.neurons import clamp, fire, send
 from refsnn.kernels.vectors import (
@@ -44,6 +45,25 @@ load_index, _ = make_access("settings", np.int64)
 load_event, store_event = make_access("events", np.int8)
 _add_some, _add_one = make_taps(TOGETHER, wide=False), make_taps(1, wide=False)
 _add_wide = make_taps(1, wide=True)
+
+
+take: Any = None
+clamped: Any = None
+"""Stand for the parts of ``_fire``, which ``make_fire`` puts in."""
+
+
+def _fire(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
+    prefer_wide_vectors()
+    by_step = job.images * job.out_row
+    steady = 0 if clamped else job.input_steps  # of these steps, several are taken at a time
+    for image in range(first, last):
+        now = sums + image * LINE
+        added = constant + image * job.constant_image
+        target = out + image * job.out_row
+        step = take(True, 0, steady, now, job, columns, added, settings, target, by_step)
+        while step < job.steps:
+            target = out + image * job.out_row + step * by_step
+            step += take(False, step, steady, now, job, columns, added, settings, target, by_step)
 
 
 def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
@@ -118,20 +138,8 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
                 copy_events(target + part * by_step, row + part * COLUMNS, columns)
         return number
 
-    def neurons(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
-        prefer_wide_vectors()
-        by_step = job.images * job.out_row
-        steady = 0 if clamped else job.input_steps  # of these steps, several are taken at a time
-        for image in range(first, last):
-            now = sums + image * LINE
-            added = constant + image * job.constant_image
-            target = out + image * job.out_row
-            step = take(True, 0, steady, now, job, columns, added, settings, target, by_step)
-            while step < job.steps:
-                target = out + image * job.out_row + step * by_step
-                step += take(False, step, steady, now, job, columns, added, settings, target, by_step)
-
-    made: Callable[..., None] = compiled(neurons)
+    name = "fire" + "_counted" * counted + "_clamped" * clamped
+    made: Callable[..., None] = specialise(_fire, name, {"take": take, "clamped": clamped})
     return made
 
 
