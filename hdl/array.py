@@ -14,7 +14,7 @@ from hdl.lane import Lane
 from hdl.parameters import Device
 from hdl.register import copy
 
-PLACES = 4
+PLACES = 8
 """So many lanes of a channel listen to one copy of its weight: wires, not adders, limit the clock."""
 CHANNELS = 2
 """So many channels listen to one copy of an event: lanes stay near their channel's neuron, not near each other."""
