@@ -29,7 +29,7 @@ class Signal:
         largest: no graded event's magnitude exceeds this.
         base, steps: of the code.
         spikes: ``(T', P) int64``: number of non-zero ternary events in each step at each pixel, over the slice; of a
-            code ``(1, P)``, its digits. Empty where ``static``.
+            code ``(1, P)``, its digits. Empty where ``static``, and where the kernel counts them (``maps.KernelCall``).
     """
 
     plain: Events | None = None
