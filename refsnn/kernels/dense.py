@@ -188,7 +188,7 @@ def _layer(address, first, last):  # type: ignore[no-untyped-def]
                     ready = inner - job.group
                     items = min(job.group, job.inner - ready) * job.images if inner else 0
                     total = min(job.group, job.inner - inner) * job.rows
-                    done = 0
+                    done = np.int64(0)  # of a literal 0 Numba would compile a version of its own
                     for row in range(0, total, ROWS):
                         sums = now + row * LINE
                         rows = min(ROWS, total - row)

@@ -269,7 +269,8 @@ class Dense:
             sent = maps * times if self.static else running[last]
             ends = sent + times * added
         outputs = ends.reshape(*ends.shape[:3], groups * layout.pixels, -1)[:, :, :, :width, :channels]
-        return outputs.transpose(0, 1, 4, 2, 3).reshape(*outputs.shape[:2], *self.population.shape)
+        shape = *outputs.shape[:2], *self.population.shape
+        return outputs.transpose(0, 1, 4, 2, 3).reshape(shape).copy()  # a view would keep all columns
 
 
 @dataclass(frozen=True, eq=False)
