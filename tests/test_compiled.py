@@ -3,15 +3,18 @@
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import refsnn
 from refsnn.kernels.compiled import compiled
+from refsnn.kernels.dense import Kernel, Kernels
 
 KERNEL = """
 from refsnn.kernels.compiled import compiled
+from refsnn.kernels.dense import Kernel, Kernels
 from refsnn.kernels.neurons import clamp
 
 @compiled
@@ -60,3 +63,15 @@ def test_no_two_functions_share_a_name():
     twice.__qualname__ = "twice"
     with pytest.raises(ValueError, match=f"'{name}' is not a name"):
         compiled(twice)
+
+
+def test_threads_make_a_kernel_once():
+    """A run with several threads may be the first to need it."""
+
+    def add():
+        """Takes the place of a kernel set's."""
+
+    kernels = Kernels("together", Kernel(begin=None, add=add, end=None))
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: kernels.rate(True, True), range(64)))
+    assert len(set(map(id, made))) == 1

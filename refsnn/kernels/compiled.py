@@ -9,6 +9,7 @@ function has a name of its own, which ends with a digest of all files.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable
 from importlib.resources import files
 from types import FunctionType
@@ -35,6 +36,9 @@ def _sources() -> list[Any]:
 _DIGEST = _digest(_sources())
 
 _names: set[str] = set()
+
+making = threading.RLock()
+"""To be held by who looks whether a function has been made, and makes it: two threads would make two."""
 
 
 def compiled(function: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.kernels.compiled import specialise
+from refsnn.kernels.compiled import making, specialise
 from refsnn.kernels.maps import ROWS
 from refsnn.kernels.rows import (
     LINE,
@@ -146,12 +146,14 @@ class Kernels:
         return self._make("readout", keep, count_spikes)
 
     def _make(self, name: str, neurons: Callable[..., None], count: Callable[..., None]) -> Callable[..., None]:
-        if name not in self._made:
-            finish = _make_finish(name, neurons)
-            add = specialise(self._kernel.add, f"add_{self._name}_{name}", {"finish": finish})
-            parts = {"begin": self._kernel.begin, "end": self._kernel.end, "add": add, "finish": finish, "count": count}
-            self._made[name] = specialise(_layer, f"layer_{self._name}_{name}", parts)
-        return self._made[name]
+        with making:
+            if name not in self._made:
+                finish = _make_finish(name, neurons)
+                add = specialise(self._kernel.add, f"add_{self._name}_{name}", {"finish": finish})
+                around = {"begin": self._kernel.begin, "end": self._kernel.end}
+                parts = {**around, "add": add, "finish": finish, "count": count}
+                self._made[name] = specialise(_layer, f"layer_{self._name}_{name}", parts)
+            return self._made[name]
 
 
 @cache
