@@ -8,7 +8,7 @@ from llvmlite import binding
 
 from refsnn.geometry import Shape
 from refsnn.kernels import populations, portable
-from refsnn.kernels.compiled import making
+from refsnn.kernels.compiled import once
 from refsnn.kernels.vectors import AVX2, only_avx2
 from refsnn.network import Projection
 
@@ -25,14 +25,12 @@ def available() -> bool:
     return all(features.get(name) for name in AVX2)
 
 
-@cache
+@once
 def loops() -> portable.Loops:
-    """The loops, compiled; to be called by one thread at a time."""
+    """The loops, compiled."""
     return portable.loops_for("avx2", only_avx2, widest=4)
 
 
 def connect(projection: Projection, source: Shape, target: Shape) -> portable.Synapses:
     """Pack a projection's weights, for populations of the shapes ``(C, H, W)``."""
-    with making:
-        made = loops()
-    return portable.connect_with(made, projection, source, target)
+    return portable.connect_with(loops(), projection, source, target)

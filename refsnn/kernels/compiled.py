@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache, wraps
 from importlib.resources import files
 from types import FunctionType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numba
+
+P = ParamSpec("P")
+Made = TypeVar("Made")
 
 
 def _digest(sources: Iterable[Any]) -> str:
@@ -37,8 +41,7 @@ _DIGEST = _digest(_sources())
 
 _names: set[str] = set()
 
-making = threading.RLock()
-"""To be held by who looks whether a function has been made, and makes it: two threads would make two."""
+_making = threading.RLock()
 
 
 def compiled(function: Any) -> Any:
@@ -57,6 +60,19 @@ def compiled(function: Any) -> Any:
 
 inlined: Any = numba.njit(inline="always")
 """Let Numba put a function's code into each compiled one that calls it, where it is cached."""
+
+
+def once(make: Callable[P, Made]) -> Callable[P, Made]:
+    """Remember what ``make`` made of its arguments. Threads that ask at the same time are given the same."""
+    cached: Any = cache(make)
+
+    @wraps(make)
+    def locked(*arguments: P.args, **named: P.kwargs) -> Made:
+        with _making:
+            made: Made = cached(*arguments, **named)
+            return made
+
+    return locked
 
 
 def specialise(function: Any, name: str, parts: dict[str, Any]) -> Any:

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from refsnn.kernels.compiled import making, specialise
+from refsnn.kernels.compiled import once, specialise
 from refsnn.kernels.maps import ROWS
 from refsnn.kernels.rows import (
     LINE,
@@ -130,7 +129,6 @@ class Kernels:
         self._name = name
         self.unsigned = unsigned
         self._kernel = kernel
-        self._made: dict[str, Callable[..., None]] = {}
 
     def rate(self, counted: bool, clamped: bool) -> Callable[..., None]:
         """Of spiking populations in rate schedules; see ``rows.make_fire``."""
@@ -146,17 +144,21 @@ class Kernels:
         return self._make("readout", keep, count_spikes)
 
     def _make(self, name: str, neurons: Callable[..., None], count: Callable[..., None]) -> Callable[..., None]:
-        with making:
-            if name not in self._made:
-                finish = _make_finish(name, neurons)
-                add = specialise(self._kernel.add, f"add_{self._name}_{name}", {"finish": finish})
-                around = {"begin": self._kernel.begin, "end": self._kernel.end}
-                parts = {**around, "add": add, "finish": finish, "count": count}
-                self._made[name] = specialise(_layer, f"layer_{self._name}_{name}", parts)
-            return self._made[name]
+        return _make_layer(self._name, self._kernel, name, neurons, count)
 
 
-@cache
+@once
+def _make_layer(
+    kernels: str, kernel: Kernel, name: str, neurons: Callable[..., None], count: Callable[..., None]
+) -> Callable[..., None]:
+    finish = _make_finish(name, neurons)
+    add = specialise(kernel.add, f"add_{kernels}_{name}", {"finish": finish})
+    parts = {"begin": kernel.begin, "end": kernel.end, "add": add, "finish": finish, "count": count}
+    made: Callable[..., None] = specialise(_layer, f"layer_{kernels}_{name}", parts)
+    return made
+
+
+@once
 def _make_finish(name: str, neurons: Callable[..., None]) -> Callable[..., None]:
     """All kernel sets have the same."""
     made: Callable[..., None] = specialise(_finish, f"finish_{name}", {"neurons": neurons})

@@ -139,7 +139,8 @@ def simulate(
             marks=marks,
             recorder=None if record is None else _Serialised(record),
         )
-        slice_size = min(batch, max(1, _slice_rows(network) // marks[-1])) if dense else batch
+        rows = remember(network, "slice rows", lambda: _slice_rows(network))
+        slice_size = min(batch, max(1, rows // marks[-1])) if dense else batch
         crew = _Crew(_idle(network, (kernel_set, marks)))
         parts = list(_run(run, images, slice_size, threads or processors(), done, crew))
         totals = crew.finish(run)

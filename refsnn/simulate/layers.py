@@ -345,8 +345,9 @@ class _Slice:
 
         maps = self._take(population.name, source, held.layout.rows)
         key = population.name, held, maps
-        call = self._memory.calls.setdefault(key, pools.Maximum(held, maps, population, source.base))
-        self._do(call.run)
+        if key not in self._memory.calls:
+            self._memory.calls[key] = pools.Maximum(held, maps, population, source.base)
+        self._do(self._memory.calls[key].run)
         return dataclasses.replace(source, plain=None, maps=maps)
 
     def _dense_spiking(self, population: Spiking, dense: Dense) -> None:
