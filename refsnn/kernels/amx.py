@@ -119,14 +119,14 @@ finish: Any = None
 """Stands for what ``dense`` puts in."""
 
 
-def _add(job, column, outer, inner, row, rows, sums, before, done, items):  # type: ignore[no-untyped-def]
+def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):  # type: ignore[no-untyped-def]
     """See ``dense.Kernel``. Images are finished between steps, in the time that the tiles take."""
     _zero_0()
     _zero_1()
     if rows > HALF:
         _zero_2()
         _zero_3()
-    bounds = job.bounds + 8 * column * (job.number + 1)
+    bounds = job.bounds + 8 * block * (job.number + 1)
     pace = AT_ONCE + (items - done) // max(1, load_index(bounds, job.number) - load_index(bounds, 0))
     for index in range(job.number):
         source = job.sources + 32 * index
@@ -147,7 +147,7 @@ def _add(job, column, outer, inner, row, rows, sums, before, done, items):  # ty
                 _multiply_3()
             if done < items:
                 until = min(done + pace, items)
-                finish(job, column, outer, inner - job.group, before, done, until)
+                finish(job, ready, before, done, until)
                 done = until
     _store_0(sums, LINE)
     _store_1(sums + LINE // 2, LINE)

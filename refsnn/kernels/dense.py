@@ -52,6 +52,8 @@ JOB = np.dtype(
             "group",  # inner positions in one go
             "rows",  # of sums at each position
             "band",  # outer positions for which a block of columns is worked on before the next block
+            "outers_abreast",  # outer positions that are worked on by turns, as their events share cache lines,
+            "blocks_abreast",  # or blocks of columns
             "adjust",  # address of (blocks, 3, COLUMNS) int32 for rows.adjust, or 0
             "times",  # for rows.adjust
             # What it becomes.
@@ -106,11 +108,11 @@ class Kernel:
 
     Attributes:
         begin, end: around the blocks of a call.
-        add: ``add(job, column, outer, inner, row, rows, sums, before, done, items)``: the dense part
-            of the sums of a block of columns for ``rows`` (at most ``ROWS``) rows from ``row`` on, counted from the
-            position's first; writes up to ``ROWS`` rows of ``COLUMNS`` int32 at the address ``sums``. In between it may
-            finish images of the group before, whose sums are at ``before``: those from ``done`` on, of ``items``.
-            Returns how many are done then.
+        add: ``add(job, block, outer, inner, row, rows, sums, ready, before, done, items)``: the dense part of the sums
+            of a block of columns for ``rows`` (at most ``ROWS``) rows from ``row`` on, counted from the position's
+            first; writes up to ``ROWS`` rows of ``COLUMNS`` int32 at the address ``sums``. In between it may finish
+            images of the group before, ``ready`` (block, outer, inner) with its sums at ``before``: those from ``done``
+            on, of ``items``. Returns how many are done then.
     """
 
     begin: Callable[..., None]
@@ -184,33 +186,41 @@ def _layer(address, first, last):  # type: ignore[no-untyped-def]
     begin()
     for start in range(first, last, job.band):
         stop = min(start + job.band, last)
-        for block in range(job.blocks):
-            for outer in range(start, stop):
+        for block in range(0, job.blocks, job.blocks_abreast):
+            end_block = min(block + job.blocks_abreast, job.blocks)
+            for outer in range(start, stop, job.outers_abreast):
+                end_outer = min(outer + job.outers_abreast, stop)
                 now = job.scratch
                 before = job.scratch + job.scratch_half
-                for inner in range(0, job.inner + job.group, job.group):
-                    ready = inner - job.group
-                    items = min(job.group, job.inner - ready) * job.images if inner else 0
-                    total = min(job.group, job.inner - inner) * job.rows
-                    done = np.int64(0)  # of a literal 0 Numba would compile a version of its own
-                    for row in range(0, total, ROWS):
-                        sums = now + row * LINE
-                        rows = min(ROWS, total - row)
-                        done = add(job, block, outer, inner, row, rows, sums, before, done, items)
-                    finish(job, block, outer, ready, before, done, items)
-                    now, before = before, now
-                if job.counted and (block % 2 or block + 1 == job.blocks):
-                    count(job, block // 2, outer)
+                ready, items = (block, outer, 0), 0
+                for inner in range(0, job.inner, job.group):
+                    positions = min(job.group, job.inner - inner)
+                    total = positions * job.rows
+                    for b in range(block, end_block):
+                        for o in range(outer, end_outer):
+                            done = np.int64(0)  # of a literal 0 Numba would compile a version of its own
+                            for row in range(0, total, ROWS):
+                                rows = min(ROWS, total - row)
+                                done = add(job, b, o, inner, row, rows, now + row * LINE, ready, before, done, items)
+                            finish(job, ready, before, done, items)
+                            now, before = before, now
+                            ready, items = (b, o, inner), positions * job.images
+                finish(job, ready, before, np.int64(0), items)
+                for b in range(block, end_block):
+                    if job.counted and (b % 2 or b + 1 == job.blocks):
+                        for o in range(outer, end_outer):
+                            count(job, b // 2, o)
     end()
 
 
-def _finish(job, block, outer, inner, sums, first, last):  # type: ignore[no-untyped-def]
+def _finish(job, ready, sums, first, last):  # type: ignore[no-untyped-def]
     """Take the sums of the images ``first`` to ``last`` of a group: all its positions' images are counted on.
 
     Args:
-        inner: the group's first position.
+        ready: the group's block of columns, outer position, and first inner one.
         sums: its address.
     """
+    block, outer, inner = ready
     images = job.images
     while first < last:
         position = first // images if first >= images else 0

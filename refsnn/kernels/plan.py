@@ -39,6 +39,9 @@ PARTS = 24
 PANEL_BYTES = 700_000
 """Weights that stay in the second-level cache while the map passes line by line; larger ones stay for the whole map."""
 
+ABREAST_BYTES = 1 << 13
+"""Weights of two blocks of columns that are worked on by turns; larger ones would leave the first-level cache."""
+
 Feed: TypeAlias = tuple[str, SumPool | None]
 """A population and the sum-pool that its events go through."""
 
@@ -154,6 +157,8 @@ class Dense:
         pixels = target.pixels
         groups = -(-self.shape[2] // pixels)
         inner, outer = (self.shape[1], groups) if self.lines_inner else (groups, self.shape[1])
+        outers = 2 if self.lines_inner and not target.wide else 1  # two neighbours' events are a cache line
+        turns = target.wide and 2 * self.weights.nbytes <= len(self.bounds) * ABREAST_BYTES
         split = self._split(layouts) if 1 < rows < ROWS else {}
         views = [split[index].layout if index in split else layout for index, layout in enumerate(layouts)]
         symbols, tap_symbols = self.symbols.copy(), self.tap_symbols.copy()
@@ -203,7 +208,9 @@ class Dense:
             "inner": inner,
             "group": _group(rows) if flat else 1,
             "rows": rows,
-            "band": 1 if self.weights.nbytes <= PANEL_BYTES else outer,
+            "band": outers if self.weights.nbytes <= PANEL_BYTES else outer,
+            "outers_abreast": outers,
+            "blocks_abreast": 2 if turns else 1,
             "adjust": 0 if self.adjust is None else self.adjust.ctypes.data,
             "times": self.steps if separated and self.population.schedule.base == 1 else 1,
             "settings": self.settings.ctypes.data,

@@ -104,19 +104,19 @@ def _nothing():  # type: ignore[no-untyped-def]
     """There is nothing to set up."""
 
 
-def _add(job, column, outer, inner, row, rows, sums, before, done, items):  # type: ignore[no-untyped-def]
+def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):  # type: ignore[no-untyped-def]
     """See ``dense.Kernel``."""
     for begin in range(0, rows, ROWS_AT_ONCE):
         here = sums + begin * LINE
         for line in range(ROWS_AT_ONCE):
             for c in range(COLUMNS):
-                store_sum(here + line * LINE, c, load_setting(job.corrections + column * LINE, c))
+                store_sum(here + line * LINE, c, load_setting(job.corrections + block * LINE, c))
         for index in range(job.number):
             source = job.sources + 32 * index
             distance = load_index(source, 3)
             events = load_index(source, 0) + outer * load_index(source, 1) + inner * load_index(source, 2)
             events += (row + begin) * distance
-            bounds = column * (job.number + 1) + index
+            bounds = block * (job.number + 1) + index
             first, last = load_index(job.bounds, bounds), load_index(job.bounds, bounds + 1)
             _dot(events, distance, job.offsets, job.weights, first, last, here)
     return done
