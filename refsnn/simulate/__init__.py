@@ -28,10 +28,11 @@ from refsnn.kernels import KernelSet
 from refsnn.kernels.maps import Layout, Memory
 from refsnn.kernels.remembered import remember
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
-from refsnn.simulate.layers import Counters, Run, Totals, Worker
 from refsnn.simulate.links import connect, input_operations, largest_currents
 from refsnn.simulate.recording import Activity, Recorder
+from refsnn.simulate.run import Counters, Run, Totals
 from refsnn.simulate.signals import spatial
+from refsnn.simulate.worker import Worker
 
 if TYPE_CHECKING:
     from refsnn.kernels.plan import Dense, Feed

@@ -16,22 +16,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refsnn.errors import InputError
-from refsnn.geometry import NO_PADDING, Padding, Shape
-from refsnn.kernels import Populations, Workspace
-from refsnn.kernels.maps import Layout, Maps, Memory
+from refsnn.geometry import NO_PADDING, Shape
+from refsnn.kernels import Workspace
+from refsnn.kernels.maps import Layout, Maps
 from refsnn.kernels.remembered import remember
-from refsnn.network import UNTIL_QUIET, Input, MaxPool, Network, Population, Projection, Readout, Spiking
-from refsnn.simulate.links import LONGEST_DRAIN, Link, Links
+from refsnn.network import Input, MaxPool, Network, Population, Projection, Readout, Spiking
+from refsnn.simulate.links import Link
 from refsnn.simulate.recording import (
     Activity,
-    Recorder,
     active_steps,
     rate_activity,
     separated_activity,
     source_activity,
     weighted_sums,
 )
+from refsnn.simulate.run import Run, Totals
 from refsnn.simulate.signals import (
     Signal,
     channels_first,
@@ -41,6 +40,7 @@ from refsnn.simulate.signals import (
     max_pool,
     spatial,
 )
+from refsnn.simulate.trains import Neurons
 
 if TYPE_CHECKING:
     from refsnn.kernels.plan import Dense, Feed
@@ -48,152 +48,9 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20
 """Currents worked on at a time: they stay in the second-level cache between the synapses and the neurons."""
 
-ROW = 2048
-"""Neurons updated in one go, roughly: their membranes, counts and settings fit the first-level cache."""
-
 
 @dataclass(slots=True)
-class Totals:
-    """Counters of some images, as they come; ``Run.counters`` makes totals of them.
-
-    Attributes:
-        spikes: by population that sends any, ``(T', P) int64``: those of each step at each pixel; of all steps together
-            ``(1, P)`` where a single T was asked for.
-        saturations: by firing population, ``(T',) int64`` or ``(1,)``, likewise.
-        drained: steps beyond T in which a neuron fired, or the number of drain steps asked for.
-    """
-
-    spikes: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    saturations: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    drained: int = 0
-
-    def add(self, other: Totals) -> None:
-        """Add the counters of other images."""
-        for ours, theirs in ((self.spikes, other.spikes), (self.saturations, other.saturations)):
-            for key, count in theirs.items():
-                ours[key] = ours[key] + count if key in ours else count
-        self.drained = max(self.drained, other.drained)
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """Counters by population and by projection label, ``(S,) int64`` each: an entry for each requested T."""
-
-    spikes: dict[str, NDArray[np.int64]]
-    saturations: dict[str, NDArray[np.int64]]
-    synaptic_operations: dict[str, NDArray[np.int64]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Run:
-    """A network, ready to run for a number of time-steps.
-
-    Attributes:
-        links: of ``links.connect``.
-        kernels: of the kernel set.
-        largest: of ``links.largest_currents`` for these steps.
-        steps: T.
-        marks: the numbers of steps to report on: several only in rate schedules without drain.
-        dense: of ``kernels.dense.plan``: the populations that go that way, unless one of a slice's images is recorded.
-        halos: of ``kernels.dense.halos``.
-        recorder: or None.
-    """
-
-    network: Network
-    links: Links
-    kernels: Populations
-    dense: dict[str, Dense]
-    halos: dict[Feed, Padding]
-    largest: dict[str, int]
-    steps: int
-    marks: tuple[int, ...]
-    recorder: Recorder | None
-
-    def counters(self, totals: Totals) -> Counters:
-        """What is reported of the counters of all images."""
-        operations: dict[str, NDArray[np.int64]] = {}
-        for link in (link for group in self.links.values() for link in group):
-            projection = link.projection
-            if not self.network.is_static(projection.source):
-                found = self._at_marks(totals.spikes[projection.source] @ link.fan_out.ravel())
-                label = projection.label
-                operations[label] = operations[label] + found if label in operations else found
-        return Counters(
-            {p.name: self._at_marks(totals.spikes[p.name].sum(axis=1)) for p in self.network.spiking},
-            {p.name: self._at_marks(totals.saturations[p.name]) for p in self.network.spiking},
-            operations,
-        )
-
-    def _at_marks(self, per_step: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Totals up to each requested T of counts in each step."""
-        if len(self.marks) == 1:
-            return np.array([per_step.sum()])
-        until: NDArray[np.int64] = np.cumsum(per_step)[np.array(self.marks) - 1]
-        return until
-
-    def in_steps(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Counts in each step, or of all steps together where a single T was asked for."""
-        return counts.sum(axis=0, keepdims=True) if len(self.marks) == 1 else counts
-
-    @property
-    def width(self) -> tuple[int, int]:
-        """Smallest and largest membrane."""
-        half = 1 << (self.network.membrane_bits - 1)
-        return -half, half - 1
-
-    @property
-    def shortest(self) -> int:
-        """The steps that a population in a rate schedule runs in any case."""
-        return self.steps + max(self.network.drain, 0)
-
-
-class Worker:
-    """What one thread keeps from slice to slice, and for later runs of the same network, steps and kernels.
-
-    Attributes:
-        alone: whether nobody shares its work.
-    """
-
-    def __init__(self, memory: Memory) -> None:
-        self.alone = memory.helpers is None
-        self._workspace = Workspace(memory)
-        self._totals = Totals()
-        self._scripts: dict[int, _Script] = {}
-
-    def slice(self, run: Run, first: int, images: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Run a slice of the images, the first of which has the index ``first``.
-
-        Returns:
-            The readout's membranes ``(S, N, *shape)``, an entry for each requested T.
-        """
-        number = len(images)
-        wanted = [] if run.recorder is None else [i for i in range(number) if run.recorder.wants(first + i)]
-        script = None if wanted else self._scripts.get(number)
-        if script is not None:
-            self._totals.drained = max(self._totals.drained, script.drained)
-            return script(images)
-        slice_ = _Slice(run, first, images, wanted, self._workspace, self._totals)
-        slice_.run()
-        if slice_.script.complete:
-            self._scripts[number] = slice_.script
-        return slice_.membranes
-
-    def finish(self, run: Run) -> Totals:
-        """Give away the counters of all slices, and begin new ones."""
-        totals, self._totals = self._totals, Totals()
-        for call in self._workspace.memory.calls.values():
-            counts = call.take_counts()
-            found = Totals()
-            if counts.spikes is not None:
-                found.spikes[call.population] = run.in_steps(counts.spikes)
-            if counts.saturated is not None:
-                found.saturations[call.population] = run.in_steps(counts.saturated)
-            totals.add(found)
-        return totals
-
-
-@dataclass(slots=True)
-class _Script:
+class Script:
     """What is done to every slice of so many images: written down with the first, repeated for the others.
 
     Where each population goes the dense way, slices differ in nothing but pixels, and what Python does between the
@@ -227,7 +84,7 @@ class _Script:
         return self.end()
 
 
-class _Slice:
+class Slice:
     """The state of one slice on its way through the network.
 
     Attributes:
@@ -255,7 +112,7 @@ class _Slice:
         self._signals: dict[str, Signal] = {}
         self._feeds: dict[Feed, Maps] = {}
         self.membranes = np.zeros((len(run.marks), len(images), *run.network.readout.shape), np.int64)
-        self.script = _Script()
+        self.script = Script()
 
     def run(self) -> None:
         """Run all populations."""
@@ -417,7 +274,7 @@ class _Slice:
         self.script.possible = False
         channels, height, width = spatial(population.shape)
         static = self._static_currents(population)
-        neurons = _Neurons(population, self._run, len(self._images), self._length(population))
+        neurons = Neurons(population, self._run, len(self._images), self._length(population))
         kept: dict[int, NDArray[np.int32]] = {}
         for begin, end, currents in self._rate_currents(population, static):
             for image in self._wanted_in(begin, end):
@@ -614,91 +471,6 @@ class _Slice:
                 shortest = self._run.steps if population.schedule.separated else self._run.shortest
                 events = events[: active_steps(min(shortest, len(events)), events)]
                 self._record(population, image, source_activity(events, signal.base))
-
-
-class _Neurons:
-    """Neurons of a rate schedule and their train ``(N, T', P, C)``, which grows where they run until quiet."""
-
-    def __init__(self, population: Spiking, run: Run, number: int, length: int) -> None:
-        channels, height, width = spatial(population.shape)
-        self.population = population
-        self.kernels = run.kernels
-        self.shape = (height * width, channels)
-        self.until_quiet = run.network.drain == UNTIL_QUIET
-        # A sum that provably fits int32 runs twice as fast.
-        largest = 1 << (run.network.membrane_bits - 1)
-        self.arithmetic = np.int32 if largest + run.largest[population.name] < 2**31 else np.int64
-        self.limits = population.limits(run.steps)
-        self.width = run.width
-        pixels = next(n for n in range(max(1, ROW // channels), 0, -1) if self.shape[0] % n == 0)
-        self.row = pixels * channels
-        settings = population.threshold, population.negative_threshold, population.initial_membrane
-        self.neuron = tuple(np.tile(values, pixels) for values in settings)
-        self.length = length
-        self.train = np.empty((number, length, *self.shape), np.int8)
-        self.saturated = np.zeros(length, np.int64)
-
-    def run(self, currents: NDArray[np.int32], begin: int, end: int, workspace: Workspace) -> None:
-        """Run the images ``begin`` to ``end`` through currents ``(N, T, H, W, C)``, and on until they are quiet."""
-        number, steps = currents.shape[:2]
-        rows = (number, self.shape[0] * self.shape[1] // self.row, self.row)
-        size = int(np.prod(rows))
-        membrane = workspace.take("membrane", size, np.int32)[:size].reshape(rows)
-        count = workspace.take("count", size, np.int32)[:size].reshape(rows)
-        self._fire(
-            currents.reshape(number, steps, *rows[1:]), membrane, count, 0, self.train[begin:end], workspace.memory
-        )
-        if not self.until_quiet:
-            return
-        silence = np.zeros((number, 1, *rows[1:]), np.int32)
-        step = steps
-        while True:
-            if step == self.train.shape[1]:
-                self._grow()
-            self._fire(silence, membrane, count, step, self.train[begin:end], workspace.memory)
-            if not self.train[begin:end, step].any():
-                break
-            step += 1
-            self.length = max(self.length, step)
-
-    def _fire(
-        self, currents: Any, membrane: Any, count: Any, first: int, images: NDArray[np.int8], memory: Memory
-    ) -> None:
-        """Run some images' neurons on from the step ``first``; the threads of a slice share their rows."""
-        train = images.reshape(*images.shape[:2], *currents.shape[2:])
-        saturated = np.zeros((memory.parts, len(self.saturated)), np.int64)
-
-        def work(part: int, begin: int, end: int) -> None:
-            self.kernels.integrate_and_fire(
-                currents,
-                membrane,
-                count,
-                self.neuron,
-                self.limits,
-                self.width,
-                self.arithmetic,
-                first,
-                (begin, end),
-                train,
-                saturated[part],
-            )
-
-        memory.share(currents.shape[2], currents.size, work)
-        self.saturated += saturated.sum(axis=0)
-
-    def _grow(self) -> None:
-        steps = self.train.shape[1]
-        if steps > LONGEST_DRAIN:
-            raise InputError(
-                f"population '{self.population.name}' still fires after {steps} steps: "
-                "give the drain a number of steps, or the neurons a cap"
-            )
-        self.train = np.concatenate([self.train, np.zeros_like(self.train)], axis=1)
-        self.saturated = np.concatenate([self.saturated, np.zeros_like(self.saturated)])
-
-    def finish(self) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-        """The train, contiguous, and the saturations of each step; membranes may still clamp in the first quiet one."""
-        return np.ascontiguousarray(self.train[:, : self.length]), self.saturated
 
 
 def _last_readers(network: Network) -> dict[str, list[str]]:
