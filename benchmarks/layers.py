@@ -2,7 +2,7 @@
 
 Every layer's kernel is timed in many short simulations, and the fastest of each is taken: what a layer needs when the
 machine is not busy with something else. What is left of the fastest simulation is Python between the layers, and
-memory.
+memory. ``--without`` leaves out sums or neurons, to see what the other half takes by itself; outputs are wrong then.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 from unittest import mock
 
 import typer
@@ -21,6 +22,8 @@ from benchmarks import session
 from benchmarks.networks import multiply_adds
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
+from refsnn.kernels import dense
+from refsnn.kernels.compiled import compiled
 from refsnn.kernels.plan import Call
 from refsnn.simulate import simulate
 from refsnn.terminal import user_errors
@@ -34,22 +37,28 @@ def main(
     batch: Annotated[int, typer.Option(help="Images in a slice.")] = 32,
     images: Annotated[int, typer.Option(help="Of one simulation.")] = 32,
     runs: Annotated[int, typer.Option(help="Simulations.")] = 30,
+    without: Annotated[str, typer.Option(metavar="PART", help="sums or neurons: is left out.")] = "",
 ) -> None:
     """Print microseconds for each image, and dense-equivalent multiply-adds a second, of every layer."""
     with user_errors():
         if kernel_sets.select(kernels).dense is None:
             raise InputError(f"the kernel set '{kernels}' has no dense kernels")
+        if without not in ("", "sums", "neurons"):
+            raise InputError(f"--without is '{without}'; sums or neurons was expected")
         made, pixels = session.prepare(network, steps, spiking, images)
         fastest: dict[str, float] = defaultdict(lambda: math.inf)
         whole = math.inf
-        with _timed() as spent:
+        with left_out(without), _timed() as spent:
             for _ in range(runs + 1):
                 spent.clear()
                 begin = time.perf_counter()
                 simulate(made, pixels, steps, kernels=kernels, threads=1, batch=batch)
                 whole = min(whole, time.perf_counter() - begin)
                 fastest.update({name: min(fastest[name], seconds) for name, seconds in spent.items()})
-    print(f"{network}, {kernels}, T = {steps}, batch {batch}, {spiking:g} % spike: fastest of {runs} simulations")
+    print(
+        f"{network}, {kernels}, T = {steps}, batch {batch}, {spiking:g} % spike: fastest of {runs} simulations", end=""
+    )
+    print(f" without {without}" if without else "")
     print(f"{'layer':10} {'shape':16} {'us/image':>9} {'1e9 MAC/s':>10}")
     for name, seconds in fastest.items():
         shape = " x ".join(map(str, made[name].shape))
@@ -73,6 +82,32 @@ def _timed() -> Iterator[dict[str, float]]:
 
     with mock.patch.object(Call, "run", timed):
         yield spent
+
+
+@compiled
+def _no_neurons(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
+    """Stands for a population's neurons: nothing is sent."""
+
+
+def _no_sums(job, block, outer, inner, row, rows, sums, ready, before, done, items):  # type: ignore[no-untyped-def]
+    """Stands for ``add`` of a kernel set: sums are what the scratch memory holds."""
+    return done
+
+
+@contextmanager
+def left_out(part: str) -> Iterator[None]:
+    """Kernels made while this context lasts lack a part."""
+
+    def make(kernels: dense.Kernels, name: str, neurons: Any, count: Any) -> Any:
+        kernel = replace(kernels.kernel, add=_no_sums) if part == "sums" else kernels.kernel
+        neurons = _no_neurons if part == "neurons" else neurons
+        return dense.make_layer(kernels.name, kernel, f"{name}_without_{part}", neurons, count)
+
+    if not part:
+        yield
+        return
+    with mock.patch.object(dense.Kernels, "make", make):
+        yield
 
 
 if __name__ == "__main__":

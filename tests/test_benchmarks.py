@@ -16,6 +16,7 @@ from benchmarks.results import Rates, Results, Row
 from benchmarks.roofline import Roofline
 from refsnn import kernels
 from refsnn.errors import InputError
+from refsnn.simulate import simulate
 
 torch = pytest.importorskip("torch", reason="install it with: pip install 'refsnn[peers]'")
 
@@ -407,6 +408,30 @@ def test_every_layer_of_the_profile_has_a_line(capsys):
     layers.main(network="tiny", kernels=dense_kernels(), images=3, batch=2, runs=1)
     names = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
     assert [p.name for p in networks.NETWORKS["tiny"](0).populations[1:]] == names[2:-1]
+
+
+@pytest.mark.parametrize("part", ["sums", "neurons"])
+def test_a_profile_without_a_part_leaves_it_out_and_nothing_else_is_changed(part, capsys):
+    """Outputs tell: without neurons nothing is sent; afterwards they are right again."""
+    kernel_set = dense_kernels()
+    network = networks.NETWORKS["tiny"](0)
+    images = np.random.default_rng(0).integers(0, 256, (3, *network.input.shape), np.uint8)
+    right = simulate(network, images, 2, kernels="blas")
+    with layers.left_out(part):
+        wrong = simulate(networks.NETWORKS["tiny"](0), images, 2, kernels=kernel_set)
+    assert any((wrong.spikes[name] != right.spikes[name]).any() for name in right.spikes)
+    if part == "neurons":
+        assert sum(int(count.sum()) for count in wrong.spikes.values()) == 0
+    after = simulate(networks.NETWORKS["tiny"](0), images, 2, kernels=kernel_set)
+    np.testing.assert_array_equal(after.membranes, right.membranes)
+    layers.main(network="tiny", kernels=kernel_set, images=3, batch=2, runs=1, without=part)
+    assert f"without {part}" in capsys.readouterr().out
+
+
+def test_a_part_that_a_profile_does_not_have_is_refused(capsys):
+    with pytest.raises(typer.Exit):
+        layers.main(kernels=dense_kernels(), without="input")
+    assert "sums or neurons was expected" in capsys.readouterr().err
 
 
 def test_a_profile_of_event_driven_kernels_is_refused(capsys):

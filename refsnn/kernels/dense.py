@@ -124,35 +124,39 @@ class Kernels:
     """A kernel set's dense kernels, compiled when they are first used.
 
     Attributes:
+        name: of the set.
+        kernel: how it sums.
         unsigned: whether they read events as unsigned bytes: those of maps with negative ones are to be flipped.
     """
 
     def __init__(self, name: str, kernel: Kernel, unsigned: bool = False) -> None:
-        self._name = name
+        self.name = name
         self.unsigned = unsigned
-        self._kernel = kernel
+        self.kernel = kernel
 
     def rate(self, counted: bool, clamped: bool) -> Callable[..., None]:
         """Of spiking populations in rate schedules; see ``rows.make_fire``."""
         name = "rate" + "_counted" * counted + "_clamped" * clamped
-        return self._make(name, fires[counted, clamped], count_spikes)
+        return self.make(name, fires[counted, clamped], count_spikes)
 
     def separated(self) -> Callable[..., None]:
         """Of spiking populations with temporal separation."""
-        return self._make("separated", fire_once, count_codes)
+        return self.make("separated", fire_once, count_codes)
 
     def readout(self) -> Callable[..., None]:
         """Of readouts: the sums as they are."""
-        return self._make("readout", keep, count_spikes)
+        return self.make("readout", keep, count_spikes)
 
-    def _make(self, name: str, neurons: Callable[..., None], count: Callable[..., None]) -> Callable[..., None]:
-        return _make_layer(self._name, self._kernel, name, neurons, count)
+    def make(self, name: str, neurons: Callable[..., None], count: Callable[..., None]) -> Callable[..., None]:
+        """The kernel of populations with certain neurons, once; ``name`` is theirs."""
+        return make_layer(self.name, self.kernel, name, neurons, count)
 
 
 @once
-def _make_layer(
+def make_layer(
     kernels: str, kernel: Kernel, name: str, neurons: Callable[..., None], count: Callable[..., None]
 ) -> Callable[..., None]:
+    """``_layer`` with these parts, for a kernel set."""
     finish = _make_finish(name, neurons)
     add = specialise(kernel.add, f"add_{kernels}_{name}", {"finish": finish})
     parts = {"begin": kernel.begin, "end": kernel.end, "add": add, "finish": finish, "count": count}
