@@ -210,7 +210,8 @@ def figures(
         text = f"{table(rows)}\nPlacer seeds {seeds}; {named}.\n"
         print(text, end="")
         if page is not None:
-            insert(page, f"python -m hdl.figures --part {part} --device {device} --lanes {lanes} --seeds {seeds}", text)
+            options = f"--part {part} --device {device} --lanes {lanes} --seeds {seeds} --megahertz {megahertz:g}"
+            insert(page, f"python -m hdl.figures {options}", text)
 
 
 def main() -> None:

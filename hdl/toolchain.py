@@ -6,6 +6,7 @@ end. Give file names relative to the folder in which a tool runs: the WebAssembl
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from refsnn.errors import MissingExtraError, require
+from refsnn.errors import InputError, MissingExtraError, require
 
 EXTRA = "hdl"
 LAST_LINES = 20
@@ -43,12 +44,18 @@ PROGRAMS = {
 }
 """The tools, and the names under which they may be installed, the preferred one first."""
 
+WEBASSEMBLY = frozenset({"yosys", "nextpnr-ecp5", "nextpnr-ice40"})
+"""Tools that YoWASP has as WebAssembly; its others are Python, and run these."""
+
+VERSION = {"iverilog": "-V", "vvp": "-V", "yosys": "-V"}
+"""What a tool is asked its version with, where that is not ``--version``."""
+
 DEBIAN = {"iverilog": "iverilog", "vvp": "iverilog", "g++": "g++", "make": "make"}
 """Tools that PyPI does not have, and the Debian package of each."""
 
 
-class ToolError(RuntimeError):
-    """A tool failed: its name, the command, and the last lines that it printed."""
+class ToolError(InputError):
+    """A tool refused what it was given: its name, the command, and the last lines that it printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +79,33 @@ def search_path() -> str:
 
 
 def program(tool: str) -> str:
-    """Where a tool is.
+    """Where a tool is; a WebAssembly one has been translated for this machine.
 
     Raises:
         MissingExtraError: it is not installed. Cure: the extra, or the Debian package, that the message names.
     """
     for name in PROGRAMS[tool]:
         if found := shutil.which(name, path=search_path()):
+            if tool in WEBASSEMBLY and name.startswith("yowasp-"):
+                _translate(found, VERSION.get(tool, "--version"))
             return found
     if tool in DEBIAN:
         raise MissingExtraError(f"this needs {tool}: install it with: apt-get install {DEBIAN[tool]}")
     raise MissingExtraError(f"this needs {tool}: install it with: pip install 'refsnn[{EXTRA}]'")
+
+
+@functools.cache
+def _translate(path: str, flag: str) -> None:
+    """Let a WebAssembly tool run once, as its first run translates it (100 s), while no other process does so.
+
+    YoWASP writes its cache in place. A process that starts meanwhile would read half of a program, and one that has
+    mapped it would lose it and crash (SIGBUS). The first run also says so in its output.
+    """
+    usual = require("platformdirs", EXTRA).user_cache_dir("YoWASP", appauthor=False)
+    folder = Path(os.environ.get("YOWASP_CACHE_DIR", usual))
+    folder.mkdir(parents=True, exist_ok=True)
+    with require("filelock", EXTRA).FileLock(folder / f"{Path(path).name}.lock"):
+        subprocess.run([path, flag], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def run(
@@ -172,7 +195,6 @@ def prove(name: str, script: str, folder: Path) -> tuple[Verdict, str]:
 
 def versions(tools: Sequence[str], folder: Path) -> dict[str, str]:
     """The version number of each tool; all that it says in its first line, if there is none in it."""
-    flags = {"iverilog": "-V", "vvp": "-V", "yosys": "-V"}
-    lines = {tool: run(tool, [flags.get(tool, "--version")], folder).output.splitlines()[0] for tool in tools}
+    lines = {tool: run(tool, [VERSION.get(tool, "--version")], folder).output.splitlines()[0] for tool in tools}
     numbers = {tool: re.search(r"\d+\.\d[\w.+-]*", line) for tool, line in lines.items()}
     return {tool: number.group() if number else lines[tool].strip() for tool, number in numbers.items()}

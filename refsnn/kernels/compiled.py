@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterable
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from importlib.resources import files
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
@@ -44,8 +44,13 @@ _names: set[str] = set()
 _making = threading.RLock()
 
 
-def compiled(function: Any) -> Any:
+def compiled(function: Any, *, within: bool = False, inline: bool = False) -> Any:
     """Let Numba compile a function when it is called, or find it in its cache. It runs without the global lock.
+
+    Args:
+        within: whether only compiled functions call it: what Python needs to do so takes longer to compile than most of
+            them do.
+        inline: whether LLVM has to inline it into these.
 
     Raises:
         ValueError: another one has its name, or a closure with other contents may have it.
@@ -55,11 +60,16 @@ def compiled(function: Any) -> Any:
         raise ValueError(f"'{name}' is not a name that no other compiled function has, now or in another process")
     _names.add(name)
     function.__qualname__ = f"{function.__qualname__}_{_DIGEST}"
-    return numba.njit(cache=True, nogil=True)(function)
+    options: Any = {"forceinline": inline, "no_cpython_wrapper": within, "no_cfunc_wrapper": within}
+    return numba.njit(cache=True, nogil=True, **options)(function)
 
+
+within: Any = partial(compiled, within=True)
+"""``compiled`` for functions that only compiled ones call."""
 
 inlined: Any = numba.njit(inline="always")
-"""Let Numba put a function's code into each compiled one that calls it, where it is cached."""
+"""Let Numba put a function's code into each compiled one that calls it, where it is cached. It copies what it knows of
+the function for each call, so this is for short ones: others are left to LLVM, which takes a fifth of the time."""
 
 
 def once(make: Callable[P, Made]) -> Callable[P, Made]:
@@ -75,7 +85,7 @@ def once(make: Callable[P, Made]) -> Callable[P, Made]:
     return locked
 
 
-def specialise(function: Any, name: str, parts: dict[str, Any]) -> Any:
+def specialise(function: Any, name: str, parts: dict[str, Any], **options: bool) -> Any:
     """Compile a function again with other things behind the global names that it uses.
 
     This takes the place of a closure: Numba never finds compiled closures over jitted functions in its cache.
@@ -84,8 +94,9 @@ def specialise(function: Any, name: str, parts: dict[str, Any]) -> Any:
         function: plain, in a module.
         name: of the result, unlike that of any other: it is what the cache goes by.
         parts: what to put behind which of its global names.
+        options: of ``compiled``.
     """
     copy = FunctionType(function.__code__, {**function.__globals__, **parts}, name)
     copy.__module__ = function.__module__
     copy.__qualname__ = name
-    return compiled(copy)
+    return compiled(copy, **options)

@@ -158,7 +158,7 @@ def make_layer(
 ) -> Callable[..., None]:
     """``_layer`` with these parts, for a kernel set."""
     finish = _make_finish(name, neurons)
-    add = specialise(kernel.add, f"add_{kernels}_{name}", {"finish": finish})
+    add = specialise(kernel.add, f"add_{kernels}_{name}", {"finish": finish}, within=True)
     parts = {"begin": kernel.begin, "end": kernel.end, "add": add, "finish": finish, "count": count}
     made: Callable[..., None] = specialise(_layer, f"layer_{kernels}_{name}", parts)
     return made
@@ -167,7 +167,7 @@ def make_layer(
 @once
 def _make_finish(name: str, neurons: Callable[..., None]) -> Callable[..., None]:
     """All kernel sets have the same."""
-    made: Callable[..., None] = specialise(_finish, f"finish_{name}", {"neurons": neurons})
+    made: Callable[..., None] = specialise(_finish, f"finish_{name}", {"neurons": neurons}, within=True)
     return made
 
 
@@ -196,20 +196,21 @@ def _layer(address, first, last):  # type: ignore[no-untyped-def]
                 end_outer = min(outer + job.outers_abreast, stop)
                 now = job.scratch
                 before = job.scratch + job.scratch_half
-                ready, items = (block, outer, 0), 0
+                none: Any = np.int64(0)  # of a literal 0 Numba would compile versions of its own
+                ready, items = (block, outer, none), none
                 for inner in range(0, job.inner, job.group):
                     positions = min(job.group, job.inner - inner)
                     total = positions * job.rows
                     for b in range(block, end_block):
                         for o in range(outer, end_outer):
-                            done = np.int64(0)  # of a literal 0 Numba would compile a version of its own
+                            done = none
                             for row in range(0, total, ROWS):
                                 rows = min(ROWS, total - row)
                                 done = add(job, b, o, inner, row, rows, now + row * LINE, ready, before, done, items)
                             finish(job, ready, before, done, items)
                             now, before = before, now
                             ready, items = (b, o, inner), positions * job.images
-                finish(job, ready, before, np.int64(0), items)
+                finish(job, ready, before, none, items)
                 for b in range(block, end_block):
                     if job.counted and (b % 2 or b + 1 == job.blocks):
                         for o in range(outer, end_outer):

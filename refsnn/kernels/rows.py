@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.kernels.compiled import compiled, inlined, specialise
+from refsnn.kernels.compiled import specialise, within
 from refsnn.kernels.maps import COLUMNS
 from refsnn.kernels.neurons import clamp, fire, send
 from refsnn.kernels.vectors import (
@@ -47,23 +47,92 @@ _add_some, _add_one = make_taps(TOGETHER, wide=False), make_taps(1, wide=False)
 _add_wide = make_taps(1, wide=True)
 
 
-take: Any = None
+number: Any = None
+first: Any = None
+counted: Any = None
 clamped: Any = None
-"""Stand for the parts of ``_fire``, which ``make_fire`` puts in."""
+advance_one: Any = None
+advance_two: Any = None
+advance_some: Any = None
+take_first: Any = None
+take_next: Any = None
+"""Stand for the parts of the next three functions, which ``make_fire`` puts in."""
 
 
-def _fire(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
+def _advance(step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
+    """Take ``number`` steps from ``step`` on, the first one or later ones; return how often a membrane was clamped."""
+    prefer_wide_vectors()  # LLVM makes vectors of it before it is inlined
+    low = np.int32(job.low if counted else NEVER)
+    high = np.int32(job.high if counted else NEVER)
+    smallest = np.int32(job.smallest)
+    largest = np.int32(job.largest)
+    membranes = job.membranes
+    counts = membranes + LINE
+    between = job.step_rows * LINE
+    now = sums + step * between
+    added = constant
+    if step >= job.input_steps:  # what is the same in every step ends with the input
+        added = settings + 3 * LINE
+        now = now if between else added
+    clamps = np.int32(0)
+    for c in range(COLUMNS):
+        # Had these one address for both, LLVM would have to look whether it is where they are stored, and take
+        # the columns one by one if it is.
+        u = load_setting(settings + 2 * LINE, c) if first else load_membrane(membranes, c)
+        n = np.int32(0) if first or not counted else load_count(counts, c)
+        current = load_setting(added, c)
+        threshold = load_setting(settings, c)
+        negative = load_setting(settings + LINE, c)
+        for part in range(number):
+            total = np.int32(np.int32(load_sum(now + part * between, c) + current) + u)
+            u = clamp(total, smallest, largest) if clamped else total
+            if clamped:
+                clamps = np.int32(clamps + np.int32(u != total and c < columns))
+            spike = np.int32(fire(u, n, threshold, negative, low, high))
+            u = np.int32(u - np.int32(spike * threshold))
+            if counted:
+                n = np.int32(n + spike)
+            store_event(row + part * distance, c, np.int8(spike))
+        store_membrane(membranes, c, u)
+        if counted:
+            store_count(counts, c, n)
+    return clamps
+
+
+def _take(step, steady, sums, job, columns, constant, settings, target, by_step):  # type: ignore[no-untyped-def]
+    """Take as many steps as go together, and return their number."""
+    whole = columns == COLUMNS
+    row = target if whole else job.membranes + 2 * LINE
+    distance = by_step if whole else COLUMNS
+    if step + TOGETHER <= steady:
+        advance_some(step, sums, job, columns, constant, settings, row, distance)
+        taken = TOGETHER
+    elif step + 2 <= steady:
+        advance_two(step, sums, job, columns, constant, settings, row, distance)
+        taken = 2
+    else:
+        clamps = advance_one(step, sums, job, columns, constant, settings, row, distance)
+        if clamped:
+            store_total(job.saturated, step, load_total(job.saturated, step) + clamps)
+        taken = 1
+    if not whole:
+        for part in range(taken):
+            copy_events(target + part * by_step, row + part * COLUMNS, columns)
+    return taken
+
+
+def _fire(job, sums, columns, constant, settings, out, begin, end):  # type: ignore[no-untyped-def]
     prefer_wide_vectors()
     by_step = job.images * job.out_row
     steady = 0 if clamped else job.input_steps  # of these steps, several are taken at a time
-    for image in range(first, last):
+    for image in range(begin, end):
         now = sums + image * LINE
         added = constant + image * job.constant_image
         target = out + image * job.out_row
-        step = take(True, 0, steady, now, job, columns, added, settings, target, by_step)
+        step = take_first(np.int64(0), steady, now, job, columns, added, settings, target, by_step)
         while step < job.steps:
             target = out + image * job.out_row + step * by_step
-            step += take(False, step, steady, now, job, columns, added, settings, target, by_step)
+            step += take_next(step, steady, now, job, columns, added, settings, target, by_step)
 
 
 def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
@@ -75,75 +144,22 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
 
     Algorithm:
         The loop over columns is around ``TOGETHER`` steps, or 2, so that membranes stay in registers. All numbers
-        are known to the compiler, and no vector is left in part. At the edge of a narrow map, where there are fewer
-        columns than ``COLUMNS``, events take the way through scratch memory.
+        are known to the compiler (arguments would come too late), and no vector is left in part. At the edge of a
+        narrow map, where there are fewer columns than ``COLUMNS``, events take the way through scratch memory.
     """
-
-    @inlined
-    def advance(number, first, step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
-        low = np.int32(job.low if counted else NEVER)
-        high = np.int32(job.high if counted else NEVER)
-        smallest = np.int32(job.smallest)
-        largest = np.int32(job.largest)
-        membranes = job.membranes
-        counts = membranes + LINE
-        between = job.step_rows * LINE
-        now = sums + step * between
-        added = constant
-        if step >= job.input_steps:  # what is the same in every step ends with the input
-            added = settings + 3 * LINE
-            now = now if between else added
-        clamps = np.int32(0)
-        for c in range(COLUMNS):
-            # Had these one address for both, LLVM would have to look whether it is where they are stored, and take
-            # the columns one by one if it is.
-            u = load_setting(settings + 2 * LINE, c) if first else load_membrane(membranes, c)
-            n = np.int32(0) if first or not counted else load_count(counts, c)
-            current = load_setting(added, c)
-            threshold = load_setting(settings, c)
-            negative = load_setting(settings + LINE, c)
-            for part in range(number):
-                total = np.int32(np.int32(load_sum(now + part * between, c) + current) + u)
-                u = clamp(total, smallest, largest) if clamped else total
-                if clamped:
-                    clamps = np.int32(clamps + np.int32(u != total and c < columns))
-                spike = np.int32(fire(u, n, threshold, negative, low, high))
-                u = np.int32(u - np.int32(spike * threshold))
-                if counted:
-                    n = np.int32(n + spike)
-                store_event(row + part * distance, c, np.int8(spike))
-            store_membrane(membranes, c, u)
-            if counted:
-                store_count(counts, c, n)
-        return clamps
-
-    @inlined
-    def take(first, step, steady, sums, job, columns, constant, settings, target, by_step):  # type: ignore[no-untyped-def]
-        whole = columns == COLUMNS
-        row = target if whole else job.membranes + 2 * LINE
-        distance = by_step if whole else COLUMNS
-        if step + TOGETHER <= steady:
-            advance(TOGETHER, first, step, sums, job, columns, constant, settings, row, distance)
-            number = TOGETHER
-        elif step + 2 <= steady:
-            advance(2, first, step, sums, job, columns, constant, settings, row, distance)
-            number = 2
-        else:
-            clamps = advance(1, first, step, sums, job, columns, constant, settings, row, distance)
-            if clamped:
-                store_total(job.saturated, step, load_total(job.saturated, step) + clamps)
-            number = 1
-        if not whole:
-            for part in range(number):
-                copy_events(target + part * by_step, row + part * COLUMNS, columns)
-        return number
-
-    name = "fire" + "_counted" * counted + "_clamped" * clamped
-    made: Callable[..., None] = specialise(_fire, name, {"take": take, "clamped": clamped})
+    kind = "_counted" * counted + "_clamped" * clamped
+    parts: dict[str, Any] = {"counted": counted, "clamped": clamped}
+    for which in ("first", "next"):
+        parts["first"] = which == "first"
+        for name, number in {"advance_one": 1, "advance_two": 2, "advance_some": TOGETHER}.items():
+            parts["number"] = number
+            parts[name] = specialise(_advance, f"{name}_{which}{kind}", parts, within=True, inline=True)
+        parts[f"take_{which}"] = specialise(_take, f"take_{which}{kind}", parts, within=True, inline=True)
+    made: Callable[..., None] = specialise(_fire, "fire" + kind, parts, within=True)
     return made
 
 
-@compiled
+@within
 def copy_events(target, source, columns):  # type: ignore[no-untyped-def]
     """Copy so many events."""
     for c in range(columns):
@@ -154,7 +170,7 @@ fires = {(counted, clamped): make_fire(counted, clamped) for counted in (False, 
 """The updates, by ``counted`` and ``clamped``."""
 
 
-@compiled
+@within
 def fire_once(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
     """Close the accumulation of a pixel's temporally separated neurons and send their digits as codes."""
     prefer_wide_vectors()
@@ -195,7 +211,7 @@ def fire_once(job, sums, columns, constant, settings, out, first, last):  # type
     store_total(job.saturated, 0, load_total(job.saturated, 0) + clamps)
 
 
-@compiled
+@within
 def keep(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
     """Store the sums themselves, int32."""
     prefer_wide_vectors()
@@ -206,7 +222,7 @@ def keep(job, sums, columns, constant, settings, out, first, last):  # type: ign
                 store_count(out + row * job.out_row, c, load_sum(sums + row * LINE, c))
 
 
-@compiled
+@within
 def adjust(job, sums, settings, first, last):  # type: ignore[no-untyped-def]
     """Turn what pixels make into a current: add a correction, round and shift right, then multiply by ``job.times``.
 
@@ -226,7 +242,7 @@ def adjust(job, sums, settings, first, last):  # type: ignore[no-untyped-def]
                 store_sum(now, c, np.int32(np.int32(rounded >> load_setting(settings + 2 * LINE, c)) * times))
 
 
-@compiled
+@within
 def add_taps(job, sums, events, distance, begin, end, first, last):  # type: ignore[no-untyped-def]
     """Add the taps ``begin`` to ``end``, column by column, to a pixel's sums of some images.
 
@@ -262,7 +278,7 @@ def add_taps(job, sums, events, distance, begin, end, first, last):  # type: ign
         last += between
 
 
-@compiled
+@within
 def count_spikes(job, pair, outer):  # type: ignore[no-untyped-def]
     """Count the events that are not 0, in each step and at each position, of two blocks of columns.
 
@@ -285,7 +301,7 @@ def count_spikes(job, pair, outer):  # type: ignore[no-untyped-def]
             counted += job.counted_step
 
 
-@compiled
+@within
 def count_codes(job, pair, outer):  # type: ignore[no-untyped-def]
     """Count the digits of codes that are not 0 as ``count_spikes`` does, in all steps together and in each column."""
     prefer_wide_vectors()

