@@ -37,31 +37,18 @@ def main(
         if instruction is None:
             raise InputError(f"no peak is known here for the kernel set '{kernels}'")
         made, pixels = session.prepare(network, steps, spiking, images)
-        burst = _burst(instruction)
+        loop, multiply_adds = roofline.burst(instruction, BURST)
         peaks, speeds = [], []
         for _ in range(runs + 1):
-            before = burst()
+            before = 1e-9 * multiply_adds / _seconds(loop)
             seconds = _seconds(lambda: simulate(made, pixels, steps, kernels=kernels, threads=1))
-            peaks.append((before + burst()) / 2)
+            peaks.append((before + 1e-9 * multiply_adds / _seconds(loop)) / 2)
             speeds.append(images / seconds)
         for text, values in ((f"{instruction.name}, 1e9 multiply-adds/s", peaks[1:]), ("images/s", speeds[1:])):
             low, middle, high = np.percentile(values, (0, 50, 100))
             print(f"{text:38} {low:8,.0f} {middle:8,.0f} {high:8,.0f}")
         together = float(np.corrcoef(np.log(peaks[1:]), np.log(speeds[1:]))[0, 1])
         print(f"{'correlation of their logarithms':38} {together:8.2f}")
-
-
-def _burst(instruction: roofline.Instruction) -> Callable[[], float]:
-    """A function that gives the multiply-adds of a burst, in 1e9 a second."""
-    repeat, tiles = roofline.loop(instruction), roofline.tile_configuration()
-
-    def run(count: int) -> float:
-        return _seconds(lambda: repeat(tiles.ctypes.data, count))
-
-    count = 1000
-    while run(count) < BURST:
-        count *= 2
-    return lambda: count * instruction.multiply_adds * 1e-9 / run(count)
 
 
 def _seconds(work: Callable[[], object]) -> float:

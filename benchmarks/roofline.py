@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numba
@@ -19,6 +19,7 @@ import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from refsnn import kernels
 from refsnn.errors import InputError
@@ -137,16 +138,17 @@ def usable(name: str) -> Instruction | None:
 
 def peak(instruction: Instruction, threads: int) -> float:
     """Multiply-adds in a second, by the fastest of several runs."""
-    repeat, tiles = loop(instruction), tile_configuration()
+    work, multiply_adds = burst(instruction, SECONDS)
+    return threads * multiply_adds / min(elapsed(work, threads) for _ in range(TRIES))
 
-    def run(count: int) -> float:
-        return _seconds(lambda: repeat(tiles.ctypes.data, count), threads)
 
+def burst(instruction: Instruction, seconds: float) -> tuple[Callable[[], None], float]:
+    """A loop on registers that takes at least so many seconds of one thread, and its multiply-adds."""
+    run = partial(loop(instruction), tile_configuration())
     count = 1000
-    while run(count) < SECONDS:
+    while elapsed(partial(run, count)) < seconds:
         count *= 2
-    best = min(run(count) for _ in range(TRIES))
-    return threads * count * instruction.multiply_adds / best
+    return partial(run, count), count * instruction.multiply_adds
 
 
 def bandwidth(threads: int) -> float:
@@ -162,7 +164,8 @@ def bandwidth(threads: int) -> float:
     return array.nbytes / best
 
 
-def _seconds(work: Callable[[], object], threads: int) -> float:
+def elapsed(work: Callable[[], object], threads: int = 1) -> float:
+    """Seconds by the clock until so many threads have each done it."""
     if threads == 1:
         begin = time.perf_counter()
         work()
@@ -183,8 +186,8 @@ def _total(array):  # type: ignore[no-untyped-def]
 
 
 @cache
-def loop(instruction: Instruction) -> Any:
-    """``repeat(tiles, count)``, compiled: that many passes; ``tiles`` is the address of a tile configuration."""
+def loop(instruction: Instruction) -> Callable[[NDArray[np.uint8], int], None]:
+    """``run(tiles, count)``, compiled: that many passes, with a tile configuration."""
     binding.initialize_native_asmparser()
     first = _assembly(instruction.first or "nop", (*instruction.clobbers, "memory"))
     body = _assembly("\n".join(instruction.lines), instruction.clobbers)
@@ -197,8 +200,11 @@ def loop(instruction: Instruction) -> Any:
             body(tiles)
         last(tiles)
 
-    repeat(tile_configuration().ctypes.data, 1)
-    return repeat
+    def run(tiles: NDArray[np.uint8], count: int) -> None:
+        repeat(tiles.ctypes.data, count)
+
+    run(tile_configuration(), 1)
+    return run
 
 
 def _assembly(text: str, clobbers: tuple[str, ...]) -> Any:

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks import layers, measure, networks, neurons, peers, plot, results, roofline, session, table
+from benchmarks import layers, measure, networks, neurons, pace, peers, plot, results, roofline, session, table, threads
 from benchmarks.__main__ import app
 from benchmarks.peers import Case, Outcome
 from benchmarks.results import Rates, Results, Row
@@ -379,6 +379,26 @@ def test_roofs_are_measured_only_where_the_processor_has_the_instruction(monkeyp
     monkeypatch.setattr(roofline.binding, "get_host_cpu_features", dict)
     for name in (*kernels.SETS, roofline.FLOATS, "amx"):
         assert roofline.usable(name) is None
+
+
+def test_simulations_are_timed_beside_a_loop_on_registers(capsys, monkeypatch):
+    found = [name for name in kernels.available() if roofline.usable(name)]
+    if not found:
+        pytest.skip("no instruction is known for this machine's kernel sets")
+    monkeypatch.setattr(roofline, "SECONDS", 1e-4)
+    monkeypatch.setattr(pace, "BURST", 1e-4)
+    small = {"network": "ResNet-20", "kernels": found[0], "steps": 1, "spiking": 15, "images": 2}
+    threads.main(**small, threads=2, rounds=2)
+    for line in capsys.readouterr().out.splitlines()[1:]:
+        one, several, ratio = (float(cell.replace(",", "")) for cell in line.split()[-3:])
+        assert min(one, several) > 0
+        assert 0 < ratio < 20
+    pace.main(**small, runs=2)
+    assert "correlation" in capsys.readouterr().out
+    for command in (pace.main, threads.main):
+        with pytest.raises(typer.Exit):
+            command(**{**small, "kernels": "abacus"})
+        assert "no peak is known here for the kernel set 'abacus'" in capsys.readouterr().err
 
 
 def test_a_refused_kernel_set_has_no_roof(monkeypatch):
