@@ -150,7 +150,6 @@ class NeuronBank(Component):
 
         # ``place`` counts row by row; the lanes left all rows of a pixel in one word.
         store, pixel_bits = self.store, (parameters.pixels - 1).bit_length()
-        row = later(m, self.place >> pixel_bits, range(max(rows, 2)), "row", 3)
         sums = later(m, store.sums, store.sums.shape(), "sums")
         places, halves = near(self.place, "place"), near(self.half, "half")
         ended = near(later(m, self.place, self.place.shape(), "place", self.latency - 2), "end")
@@ -207,6 +206,7 @@ class NeuronBank(Component):
                 self.spikes[channel].eq(neuron.spike & neuron.fired.replicate(2)),
                 self.membranes[channel].eq(read_state.data.membrane),
             ]
+            row = own(place[pixel_bits:], name=f"row_{channel}") if rows > 1 else None
             for j in range(columns):
                 parts = [read_left.data[(r * columns + j) * width :][:width].as_signed() for r in range(rows)]
                 m.d.comb += neuron.sums[j].eq(Choice(parts)[row] if rows > 1 else parts[0])

@@ -82,7 +82,7 @@ def test_nothing_is_measured_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(figures, "implement", fake)
     parameters = figures.parameters_of(16, "ecp5-85")
     for seed in (1, 1, 2):
-        found = figures.measure("array", parameters, "ecp5-85", seed, 150, tmp_path)
+        found = figures.measure("array", parameters, "ecp5-85", seed, 150, "router2", tmp_path)
     assert calls == [1, 2]
     # The harness: 73 inputs, 320 outputs in a tree of 80 + 20 + 5 + 2 + 1, of which one of the 2 folds a single bit.
     assert found.luts == FOUND.luts - 180
