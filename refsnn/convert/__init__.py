@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.ann.graph import Graph, Preprocessing
+from refsnn.ann.graph import Array, Graph, Preprocessing
 from refsnn.convert.calibration import Calibration
 from refsnn.convert.lower import RealPopulation, lower
 from refsnn.convert.normalise import normalise
@@ -25,11 +25,14 @@ __all__ = [
     "METHODS",
     "Calibration",
     "Conversion",
+    "Fitted",
     "LayerReport",
     "Range",
     "Settings",
     "analyse",
     "convert",
+    "finish",
+    "fit",
     "needs_calibration",
     "preset",
 ]
@@ -86,6 +89,23 @@ class Conversion:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fitted:
+    """A network on its way: what is to be rounded, and what it was rounded to.
+
+    Attributes:
+        graph: the normalised ANN graph.
+        populations: its populations, refined where the settings ask for it.
+        theta: ``(C,)`` of every firing population: the real value of a full spike train.
+        quantised: the integers.
+    """
+
+    graph: Graph
+    populations: tuple[RealPopulation, ...]
+    theta: dict[str, Array]
+    quantised: Quantised
+
+
 def needs_calibration(graph: Graph, settings: Settings) -> bool:
     """Whether calibration images are needed: for some layer's threshold, or to refine."""
     if settings.refine:
@@ -131,31 +151,48 @@ def convert(
             largest + 2,
         )
     preprocessing = preprocessing or graph.preprocessing or Preprocessing()
+    return finish(fit(graph, settings, largest, preprocessing, calibration), settings, wanted, information)
+
+
+def fit(
+    graph: Graph, settings: Settings, steps: int, preprocessing: Preprocessing, calibration: Calibration | None
+) -> Fitted:
+    """The first half of ``convert``, whose errors these are: real weights and thresholds, and their integers."""
     graph = normalise(graph)
     populations = lower(graph)
-    levels = settings.schedule.levels(largest)
     if settings.refine:
         if calibration is None:
             raise InputError("refining needs calibration images: name some, or leave refining out")
         calibration = dataclasses.replace(calibration, preprocessing=preprocessing)
-        quantised, theta = refine(populations, settings, largest, calibration)
+        populations, theta, quantised = refine(populations, settings, steps, calibration)
     else:
+        levels = settings.schedule.levels(steps)
         firing = [p for p in populations if p.kind in ("rectified", "signed")]
         theta = {p.name: choose(p, settings, levels, calibration) for p in firing}
-        quantised = quantise(populations, theta, settings, largest, preprocessing)
+        quantised = quantise(populations, theta, settings, steps, preprocessing)
+    return Fitted(graph=graph, populations=populations, theta=theta, quantised=quantised)
+
+
+def finish(
+    fitted: Fitted, settings: Settings, steps: Sequence[int], information: dict[str, Any] | None = None
+) -> Conversion:
+    """The second half of ``convert``: proved widths, the integer network, and reports on its layers."""
+    largest = max(steps)
+    quantised, theta = fitted.quantised, fitted.theta
     wide = Network(
         populations=tuple(quantised.populations),
         projections=tuple(quantised.projections),
         drain=settings.drain,
         steps=largest if settings.needs_steps else None,
-        information={**(information or {}), "settings": dataclasses.asdict(settings), "steps": list(wanted)},
+        information={**(information or {}), "settings": dataclasses.asdict(settings), "steps": list(steps)},
     )
     ranges = analyse(wide, largest)
     needed = max((ranges[p.name].membrane_bits for p in wide.spiking), default=8)
     bits = settings.membrane_bits or min(max(needed, 8), INT32_BITS)
     network = dataclasses.replace(wide, membrane_bits=bits)
-    layers = tuple(_report(p, settings, theta, quantised, ranges[p.name]) for p in populations if p.name in ranges)
-    return Conversion(network=network, graph=graph, layers=layers, notes=_notes(layers, bits, needed))
+    integrating = [p for p in fitted.populations if p.name in ranges]
+    layers = tuple(_report(p, settings, theta, quantised, ranges[p.name]) for p in integrating)
+    return Conversion(network=network, graph=fitted.graph, layers=layers, notes=_notes(layers, bits, needed))
 
 
 def _report(

@@ -98,8 +98,8 @@ def refine(
     settings: Settings,
     steps: int,
     calibration: Calibration,
-) -> tuple[Quantised, dict[str, Array]]:
-    """The integer network, and theta ``(C,)`` of every firing population.
+) -> tuple[tuple[RealPopulation, ...], dict[str, Array], Quantised]:
+    """The refined populations, theta ``(C,)`` of every firing one, and the integer network.
 
     Args:
         populations: from ``refsnn.convert.lower``.
@@ -115,7 +115,7 @@ def refine(
     for index, population in enumerate(populations):
         refiner.add(population)
         refiner.forget([name for name, reader in last.items() if reader <= index])
-    return refiner.quantiser.result, refiner.theta
+    return tuple(refiner.refined), refiner.theta, refiner.quantiser.result
 
 
 def _last_readers(populations: tuple[RealPopulation, ...]) -> dict[str, int]:
@@ -131,6 +131,7 @@ class Refiner:
     """A refined conversion on its way through the populations.
 
     Attributes:
+        refined: the populations so far.
         quantiser: holds the integer network so far.
         theta: ``(C,)`` of the firing populations.
         reals: by population, ``(N, *shape) float32``: the ANN's own values on the calibration images.
@@ -144,6 +145,7 @@ class Refiner:
         self.steps = steps
         self.calibration = calibration
         self.quantiser = Quantiser(settings, steps, calibration.preprocessing)
+        self.refined: list[RealPopulation] = []
         self.theta: dict[str, Array] = {}
         self.reals: dict[str, Values] = {}
         self.events: dict[str, Values] = {}
@@ -163,6 +165,7 @@ class Refiner:
         match population.kind:
             case "input":
                 self.quantiser.add(population)
+                self.refined.append(population)
                 source = self.quantiser.result.populations[-1]
                 assert isinstance(source, Input)
                 images = self.calibration.images
@@ -172,6 +175,7 @@ class Refiner:
                 self.events[population.name] = source.table[channel, images][:, np.newaxis]
             case "max_pool":
                 self.quantiser.add(population)
+                self.refined.append(population)
                 self._max_pool(population)
             case _:
                 self._integrating(population)
@@ -208,9 +212,12 @@ class Refiner:
         if population.kind == "readout":
             answer = sums.sum(axis=0) * (scales.unit / response.times)
             error = (wanted - answer - self._biases(population, thin)).mean(axis=0)
-            self.quantiser.readout(_moved(population, error * ("means" in self.corrections)), scales, integers)
+            population = _moved(population, error * ("means" in self.corrections))
+            self.refined.append(population)
+            self.quantiser.readout(population, scales, integers)
             return
         population, initial = self._matched(population, response, scales, thin, sums, activity)
+        self.refined.append(population)
         self.quantiser.spiking(population, scales, integers, initial)
         self._run(population, original, response, scales, integers, initial)
 
