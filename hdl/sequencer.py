@@ -88,8 +88,8 @@ class Sequencer(Component):
         requests: Out, stream of ``request_layout``: one a cycle while inside a segment.
         write_segment, write_fetch: In, ``write_layout``: the tables; while not busy.
 
-    The first request comes 10 cycles after ``ready``. Between two segments there are 4 or 5 cycles without a request,
-    and 7 after the end of a block, if requests are taken and ``ready`` is there at once.
+    The first request comes 11 cycles after ``ready``. Between two segments there are 5 or 6 cycles without a request,
+    and 8 after the end of a block, if requests are taken and ``ready`` is there at once.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -231,7 +231,7 @@ class Sequencer(Component):
             made.eq(read),
         ]
 
-        # Each multiplier has factors of its own beside it: what stood there a cycle before.
+        # Each multiplier has factors and a product of its own beside it: what stood there two cycles before.
         factors = {
             "down": (tile_row, following.tile_offset),
             "over": (chunk, following.chunk_offset),
@@ -243,7 +243,7 @@ class Sequencer(Component):
             one, other = (
                 copy(m, factor, parameters.device, f"{name}_factor_{k}", reset=True) for k, factor in enumerate(pair)
             )
-            products[name] = one * other
+            products[name] = copy(m, one * other, parameters.device, f"{name}_product", reset=True)
 
         # Three states are known beforehand: much follows from them.
         running, closing, closed, tiled, steps, closes = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
@@ -272,6 +272,8 @@ class Sequencer(Component):
                 m.d.comb += takes.eq(1)
                 m.next = "multiply"
             with m.State("multiply"):
+                m.next = "product"
+            with m.State("product"):
                 m.d.sync += [
                     down.eq(products["down"]),
                     over.eq(products["over"]),

@@ -142,5 +142,5 @@ def test_requests_are_as_close_as_documented() -> None:
     gaps: dict[tuple[int, int], set[int]] = {(before, after): set() for before in (0, 1) for after in (0, 1)}
     for (earlier, before), (later, after) in pairwise(times):
         gaps[before, after].add(later - earlier - 1)
-    assert times[0][0] == 11  # the block is told in cycle 0, and ``ready`` seen in cycle 1
-    assert gaps == {(0, 0): {0, 5}, (0, 1): {0}, (1, 0): {4, 5, 8}, (1, 1): set()}
+    assert times[0][0] == 12  # the block is told in cycle 0, and ``ready`` seen in cycle 1
+    assert gaps == {(0, 0): {0, 6}, (0, 1): {0}, (1, 0): {5, 6, 9}, (1, 1): set()}
