@@ -14,7 +14,7 @@ import typer
 from hdl.array import Array
 from hdl.core import Core
 from hdl.harness import Harness
-from hdl.implementation import ROUTERS, TARGETS, Figures, implement, target_named
+from hdl.implementation import PLACERS, ROUTERS, TARGETS, Figures, Way, implement, target_named
 from hdl.parameters import Parameters
 from hdl.toolchain import verilog, versions
 from refsnn import files
@@ -105,30 +105,28 @@ def parameters_of(lanes: int, device: str) -> Parameters:
     return replace(Parameters(device=target_named(device).device, **DEPTHS[device]), **SIZES[lanes])
 
 
-def measure(
-    part: str, parameters: Parameters, device: str, seed: int, megahertz: float, router: str, folder: Path
-) -> Figures:
+def measure(part: str, parameters: Parameters, device: str, way: Way, folder: Path) -> Figures:
     """The figures of one design, without the harness around it, measured or remembered.
 
     Args:
         part: a key of ``PARTS``.
         parameters: of the core.
         device: a key of ``hdl.implementation.TARGETS``.
-        seed, megahertz, router: of place and route.
+        way: of place and route.
         folder: holds a folder for each result.
     """
     target = target_named(device)
     harness = Harness(PARTS[part].make(parameters))
     source = verilog(harness, "harness")
     kinds = [field.name for field in fields(Figures)]
-    key = json.dumps([source, asdict(target), seed, megahertz, router, tools(target.device, folder), kinds])
+    key = json.dumps([source, asdict(target), asdict(way), tools(target.device, folder), kinds])
     place = folder / f"{part}-{device}-{parameters.lanes}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     result = place / "figures.json"
     if result.exists():
         return Figures(**json.loads(result.read_text(encoding="utf-8")))
-    notice(f"{part}, {parameters.lanes:,} lanes, {device}, seed {seed}: synthesis, place and route")
+    notice(f"{part}, {parameters.lanes:,} lanes, {device}, seed {way.seed}: synthesis, place and route")
     inside = PARTS[part].lanes
-    found = implement(source, "harness", target, place, inside=inside, seed=seed, megahertz=megahertz, router=router)
+    found = implement(source, "harness", target, place, way, inside=inside)
     shared = (
         target.device == "ecp5"
     )  # a look-up table of the harness and its flip-flop count as one logic cell elsewhere
@@ -191,13 +189,16 @@ def figures(
     device: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(TARGETS)}.")] = "ecp5-85",
     lanes: Annotated[str, typer.Option(metavar="N[,N..]", help=f"{', '.join(map(str, SIZES))}.")] = "256,512,1024",
     seeds: Annotated[str, typer.Option(metavar="N[,N..]", help="Of the placer; the table shows the spread.")] = "1",
-    megahertz: Annotated[float, typer.Option(metavar="X", help="What the tools aim at.")] = 150,
+    megahertz: Annotated[float, typer.Option(metavar="X", help="What the tools aim at.")] = Way.megahertz,
+    placer: Annotated[
+        str, typer.Option(metavar="NAME", help=f"{', '.join(PLACERS)}: of nextpnr; static spreads cells better.")
+    ] = Way.placer,
     router: Annotated[
         str,
         typer.Option(
             metavar="NAME", help=f"{', '.join(ROUTERS)}: of nextpnr; router1 is slow, often better, or does not end."
         ),
-    ] = ROUTERS[0],
+    ] = Way.router,
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Netlists, logs and results.")] = Path("runs/figures"),
     page: Annotated[
         Path | None,
@@ -208,21 +209,21 @@ def figures(
     with user_errors():
         if part not in PARTS:
             raise InputError(f"--part is '{part}'; one of {', '.join(PARTS)} was expected")
-        if router not in ROUTERS:
-            raise InputError(f"--router is '{router}'; one of {', '.join(ROUTERS)} was expected")
+        for option, value, known in (("--placer", placer, PLACERS), ("--router", router, ROUTERS)):
+            if value not in known:
+                raise InputError(f"{option} is '{value}'; one of {', '.join(known)} was expected")
         chosen = [parameters_of(each, device) for each in numbers("--lanes", lanes, int)]
         placer_seeds = numbers("--seeds", seeds, int)
         folder.mkdir(parents=True, exist_ok=True)
-        rows = [
-            row(each, [measure(part, each, device, seed, megahertz, router, folder) for seed in placer_seeds])
-            for each in chosen
-        ]
+        ways = [Way(seed=seed, megahertz=megahertz, placer=placer, router=router) for seed in placer_seeds]
+        rows = [row(each, [measure(part, each, device, way, folder) for way in ways]) for each in chosen]
         named = ", ".join(f"{name} {version}" for name, version in tools(target_named(device).device, folder).items())
         text = f"{table(rows)}\nPlacer seeds {seeds}; {named}.\n"
         print(text, end="")
         if page is not None:
             options = f"--part {part} --device {device} --lanes {lanes} --seeds {seeds}"
-            insert(page, f"python -m hdl.figures {options} --megahertz {megahertz:g} --router {router}", text)
+            aims = f"--megahertz {megahertz:g} --placer {placer} --router {router}"
+            insert(page, f"python -m hdl.figures {options} {aims}", text)
 
 
 def main() -> None:

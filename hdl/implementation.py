@@ -43,7 +43,7 @@ TARGETS = {
         "synth_ecp5",
         (
             *("--85k", "--package", "CABGA756", "--speed", "6", "--lpf-allow-unconstrained"),
-            *("--placer-heap-timingweight", "30"),
+            *("--placer-heap-timingweight", "30"),  # of the placer ``heap`` alone
         ),
         ("TRELLIS_COMB", "DP16KD", "MULT18X18D"),
         "TRELLIS_FF",
@@ -60,7 +60,33 @@ TARGETS = {
 
 ROUTERS = ("router2", "router1")
 """Of nextpnr: ``router2`` always ended, but leads a wire here and there 8 ns around to something that is near;
-``router1`` does not, takes three times as long at best, and did not end on a device that was two thirds full."""
+``router1`` does not, takes three times as long at best, and does not always end."""
+PLACERS = ("heap", "static")
+"""Of nextpnr: ``static`` spreads the cells better, so that ``router1`` ended where it did not after ``heap``, but it
+places worse where the device is two thirds full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How to place and route.
+
+    Attributes:
+        seed: of the placer.
+        megahertz: what the tools aim at. A lower result is no error.
+        placer: one of ``PLACERS``.
+        router: one of ``ROUTERS``.
+    """
+
+    seed: int = 1
+    megahertz: float = 150
+    placer: str = PLACERS[0]
+    router: str = ROUTERS[0]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of nextpnr."""
+        aims = ("--seed", str(self.seed), "--freq", str(self.megahertz))
+        return (*aims, "--placer", self.placer, "--router", self.router)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +131,9 @@ def implement(
     top: str,
     target: Target,
     folder: Path,
+    way: Way,
     *,
     inside: str = "",
-    seed: int = 1,
-    megahertz: float = 150,
-    router: str = ROUTERS[0],
 ) -> Figures:
     """Synthesise, place and route.
 
@@ -118,10 +142,8 @@ def implement(
         top: its top module, which has a clock ``clk``.
         target: the device.
         folder: for the netlist, the report and the logs; made if it is not there.
+        way: how to place and route.
         inside: how the names of the cells begin that ``luts_inside`` counts.
-        seed: of the placer.
-        megahertz: what the tools aim at. A lower result is no error.
-        router: one of ``ROUTERS``.
 
     Raises:
         MissingExtraError: a tool is not installed.
@@ -136,11 +158,7 @@ def implement(
     flip_flops, luts_inside = finish(folder / netlist, top, target, inside)
     place = run(
         f"nextpnr-{target.device}",
-        [
-            *target.options,
-            *("--json", netlist, "--report", report, "--timing-allow-fail"),
-            *("--seed", str(seed), "--freq", str(megahertz), "--router", router),
-        ],
+        [*target.options, "--json", netlist, "--report", report, "--timing-allow-fail", *way.options],
         folder,
         makes=[report],
     )
@@ -156,7 +174,7 @@ def implement(
         luts_inside=luts_inside,
         available=(available[0], available[1], available[2]),
         megahertz=round(min(clock["achieved"] for clock in found["fmax"].values()), 1),
-        seed=seed,
+        seed=way.seed,
         synthesis_seconds=round(synthesis.seconds, 1),
         place_seconds=round(place.seconds, 1),
     )

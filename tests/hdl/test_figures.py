@@ -11,7 +11,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hdl import figures, implementation, toolchain
 from hdl.harness import Harness
-from hdl.implementation import Figures, implement, target_named
+from hdl.implementation import Figures, Way, implement, target_named
 from hdl.toolchain import ToolError
 from refsnn.errors import InputError
 
@@ -46,13 +46,13 @@ class Adders(Component):
 def test_a_small_design_is_measured(device: str, multipliers: int, tmp_path: Path) -> None:
     harness = Harness(Adders())
     target = target_named(device)
-    found = implement(toolchain.verilog(harness, "harness"), "harness", target, tmp_path, inside="design.", seed=3)
+    found = implement(toolchain.verilog(harness, "harness"), "harness", target, tmp_path, Way(seed=3), inside="design.")
     assert found.multipliers == multipliers
     assert 0 < found.luts_inside < found.luts < 200
     assert found.flip_flops >= 16 + harness.flip_flops
     assert found.megahertz > 20
     with pytest.raises(ToolError, match="yosys failed"):
-        implement("module harness(input clk); wrong endmodule", "harness", target, tmp_path)
+        implement("module harness(input clk); wrong endmodule", "harness", target, tmp_path, Way())
     assert not (tmp_path / "harness.json").exists()
 
 
@@ -74,15 +74,15 @@ def test_unread_carries_are_disconnected_and_cells_counted(tmp_path: Path) -> No
 def test_nothing_is_measured_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls = []
 
-    def fake(source: str, top: str, target: object, folder: Path, **options: object) -> Figures:
-        calls.append(options["seed"])
+    def fake(source: str, top: str, target: object, folder: Path, way: Way, **options: object) -> Figures:
+        calls.append(way.seed)
         folder.mkdir()
         return FOUND
 
     monkeypatch.setattr(figures, "implement", fake)
     parameters = figures.parameters_of(16, "ecp5-85")
     for seed in (1, 1, 2):
-        found = figures.measure("array", parameters, "ecp5-85", seed, 150, "router2", tmp_path)
+        found = figures.measure("array", parameters, "ecp5-85", Way(seed=seed), tmp_path)
     assert calls == [1, 2]
     # The harness: 73 inputs, 320 outputs in a tree of 80 + 20 + 5 + 2 + 1, of which one of the 2 folds a single bit.
     assert found.luts == FOUND.luts - 180
