@@ -40,7 +40,7 @@ def main(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The integer network (refsnn-network) to write.")],
     data: options.Data = None,
     calibration: options.Calibration = None,
-    calibration_images: options.CalibrationImages = 1000,
+    calibration_images: options.CalibrationImages = 8000,
     limit: options.Limit = None,
     scale: options.Scale = None,
     mean: options.Numbers = None,

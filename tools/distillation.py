@@ -43,7 +43,7 @@ class Settings:
         seed: of the images' order and of what is done to them.
     """
 
-    epochs: int = 40
+    epochs: int = 4
     batch: int = 50
     rate: float = 0.003
     memory: float = 0.99
