@@ -127,10 +127,8 @@ def measure(part: str, parameters: Parameters, device: str, way: Way, folder: Pa
     notice(f"{part}, {parameters.lanes:,} lanes, {device}, seed {way.seed}: synthesis, place and route")
     inside = PARTS[part].lanes
     found = implement(source, "harness", target, place, way, inside=inside)
-    shared = (
-        target.device == "ecp5"
-    )  # a look-up table of the harness and its flip-flop count as one logic cell elsewhere
-    luts = found.luts - (harness.luts if shared else harness.flip_flops)
+    # On an iCE40 a look-up table of the harness and its flip-flop count as one logic cell.
+    luts = found.luts - (harness.luts if target.device == "ecp5" else harness.flip_flops)
     found = replace(found, luts=luts, flip_flops=found.flip_flops - harness.flip_flops)
     files.write_text(result, json.dumps(asdict(found), indent=2) + "\n")
     return found

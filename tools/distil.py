@@ -60,6 +60,8 @@ def main(
     """Convert, distil, measure both on the test images, and write the integer network."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
     with user_errors():
+        if not out.parent.is_dir():
+            raise InputError(f"{out}: there is no folder {out.parent}")
         model = load(weights)
         if not isinstance(model, Model):
             raise InputError(f"{weights}: is an integer network already; a trained network was expected")
@@ -89,17 +91,19 @@ def main(
         judge(f"{method}, T = {steps}, converted", predict(before, images, steps, threads), labels)
 
         started = time.perf_counter()
+        unlabelled = material.calibration.images
         how = Settings(epochs=epochs, batch=batch, rate=rate, flip=flip, shift=shift, seed=seed)
         network = SpikingNetwork(fitted, chosen, steps, material.preprocessing)
         learned = distil(
             network,
             fitted.graph,
-            material.calibration.images,
+            unlabelled,
             how,
             threads=threads,
             report=lambda epoch, loss: notice(f"epoch {epoch} of {epochs}: divergence {loss:.4f}"),
         )
-        after = finish(learned, chosen, [steps], {**origin(model), "distilled": asdict(how)}).network
+        told = {**asdict(how), "images": len(unlabelled)}
+        after = finish(learned, chosen, [steps], {**origin(model), "distilled": told}).network
         judge(f"{method}, T = {steps}, distilled", predict(after, images, steps, threads), labels)
         after.save(out)
         notice(f"{out}: distilled in {time.perf_counter() - started:.0f} s")

@@ -7,9 +7,10 @@ import pytest
 
 from refsnn.ann import graph as ann
 from refsnn.ann.forward import forward, forward_images, pixels
-from refsnn.convert import Calibration, convert, preset
+from refsnn.convert import Calibration, convert, fit, preset
 from refsnn.convert.lower import lower
 from refsnn.convert.normalise import normalise
+from refsnn.convert.quantise import quantise
 from refsnn.convert.refine import Refiner
 from refsnn.errors import InputError
 from refsnn.network import UNTIL_QUIET, Network
@@ -83,6 +84,18 @@ def test_it_sees_what_the_ann_and_the_integers_do(family, method, settings):
     assert recorder.found
     for name, counts in recorder.found.items():
         np.testing.assert_array_equal(refiner.events[name].sum(axis=1), np.array(counts), err_msg=name)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.__name__)
+def test_what_was_fitted_is_what_was_rounded(family):
+    graph = family(3)[1].graph()
+    chosen = preset("ecl", refine="weights,means")
+    fitted = fit(graph, chosen, 3, CENTRED, Calibration.measure(graph, images(graph, 7), CENTRED, threads=1))
+    again = quantise(fitted.populations, fitted.theta, chosen, 3, CENTRED)
+    for found, expected in zip(fitted.quantised.projections, again.projections, strict=True):
+        np.testing.assert_array_equal(found.weights, expected.weights)
+    for found, expected in zip(fitted.quantised.populations, again.populations, strict=True):
+        np.testing.assert_array_equal(getattr(found, "bias", 0), getattr(expected, "bias", 0))
 
 
 @pytest.mark.parametrize(

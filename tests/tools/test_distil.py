@@ -102,10 +102,18 @@ def test_the_command_writes_a_network_that_runs(tmp_path):
     assert isinstance(network, Network)
     assert network.steps == 2
     assert network.information["distilled"]["epochs"] == 1
+    assert network.information["distilled"]["images"] == 256
     model = refsnn.load(DIGITS)
     test = model.test[:200]
     right = int((simulate(network, test.images, 2).predictions[0] == test.labels).sum())
     assert f"ecl, T = 2, distilled: {right} of 200 right" in result.output
+
+
+def test_a_folder_that_is_not_there_is_refused_first(tmp_path):
+    result = run(str(DIGITS), "--method", "ecl", "--steps", "2", "--out", str(tmp_path / "none" / "network.h5"))
+    assert result.exit_code == 2
+    assert "there is no folder" in result.output
+    assert "converted" not in result.output
 
 
 def test_an_integer_network_is_refused(tmp_path):
