@@ -125,8 +125,7 @@ def measure(part: str, parameters: Parameters, device: str, way: Way, folder: Pa
     if result.exists():
         return Figures(**json.loads(result.read_text(encoding="utf-8")))
     notice(f"{part}, {parameters.lanes:,} lanes, {device}, seed {way.seed}: synthesis, place and route")
-    inside = PARTS[part].lanes
-    found = implement(source, "harness", target, place, way, inside=inside)
+    found = implement(source, "harness", target, place, way, inside=PARTS[part].lanes)
     # On an iCE40 a look-up table of the harness and its flip-flop count as one logic cell.
     luts = found.luts - (harness.luts if target.device == "ecp5" else harness.flip_flops)
     found = replace(found, luts=luts, flip_flops=found.flip_flops - harness.flip_flops)

@@ -126,15 +126,7 @@ def target_named(name: str) -> Target:
     return TARGETS[name]
 
 
-def implement(
-    source: str,
-    top: str,
-    target: Target,
-    folder: Path,
-    way: Way,
-    *,
-    inside: str = "",
-) -> Figures:
+def implement(source: str, top: str, target: Target, folder: Path, way: Way, *, inside: str = "") -> Figures:
     """Synthesise, place and route.
 
     Args:

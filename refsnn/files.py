@@ -24,6 +24,17 @@ from refsnn.errors import InputError
 CREATOR = "refsnn"
 
 
+def check_target(path: Path) -> None:
+    """Find out, before the work, that a file has no folder to be written into.
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: there is no folder {folder}; make it, or name another file")
+
+
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file whole or not at all.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from refsnn import options
-from refsnn.errors import InputError
 from refsnn.terminal import Bars, Version, notice, run_command, show_table, user_errors
 
 if TYPE_CHECKING:
@@ -133,8 +132,8 @@ def _execute(request: Request, out: Path | None, report: bool, json: Path | None
 
             check_installed()
         output.prepare(out)
-    if json is not None and not json.absolute().parent.is_dir():
-        raise InputError(f"{json}: there is no folder {json.absolute().parent}; make it, or name another file")
+    if json is not None:
+        files.check_target(json)
     with Bars() as bars:
         outcome = perform(request, bars)
         diagnoses = None

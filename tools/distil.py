@@ -22,7 +22,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from refsnn import experiment, options
+from refsnn import experiment, files, options
 from refsnn.ann import Model
 from refsnn.api import load, origin
 from refsnn.convert import METHODS, finish, fit, preset
@@ -60,8 +60,7 @@ def main(
     """Convert, distil, measure both on the test images, and write the integer network."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
     with user_errors():
-        if not out.parent.is_dir():
-            raise InputError(f"{out}: there is no folder {out.parent}")
+        files.check_target(out)
         model = load(weights)
         if not isinstance(model, Model):
             raise InputError(f"{weights}: is an integer network already; a trained network was expected")

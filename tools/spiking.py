@@ -314,7 +314,7 @@ def _by_channel(values: Tensor, size: Any) -> Tensor:
 
 def _inverse(unit: Tensor) -> Tensor:
     """1 / unit, and 0 for silent channels."""
-    return torch.where(unit == 0, 0.0, 1 / torch.where(unit == 0, 1.0, unit))
+    return 1 / torch.where(unit == 0, torch.inf, unit)
 
 
 def _sides(padding: Padding) -> tuple[int, int, int, int]:
