@@ -60,7 +60,7 @@ def compiled(function: Any, *, within: bool = False, inline: bool = False) -> An
         raise ValueError(f"'{name}' is not a name that no other compiled function has, now or in another process")
     _names.add(name)
     function.__qualname__ = f"{function.__qualname__}_{_DIGEST}"
-    options: Any = {"forceinline": inline, "no_cpython_wrapper": within, "no_cfunc_wrapper": within}
+    options: Any = {"forceinline": inline, "no_cpython_wrapper": within, "no_cfunc_wrapper": True}
     return numba.njit(cache=True, nogil=True, **options)(function)
 
 

@@ -57,6 +57,7 @@ JOB = np.dtype(
             "adjust",  # address of (blocks, 3, COLUMNS) int32 for rows.adjust, or 0
             "times",  # for rows.adjust
             # What it becomes.
+            "keeps",  # whether the sums are stored as they are, and not the neurons' events
             "constant",  # address of int32 currents, then distances by block, outer and inner position, image
             "constant_block",
             "constant_outer",
@@ -142,10 +143,6 @@ class Kernels:
     def separated(self) -> Callable[..., None]:
         """Of spiking populations with temporal separation."""
         return self.make("separated", fire_once, count_codes)
-
-    def readout(self) -> Callable[..., None]:
-        """Of readouts: the sums as they are."""
-        return self.make("readout", keep, count_spikes)
 
     def make(self, name: str, neurons: Callable[..., None], count: Callable[..., None]) -> Callable[..., None]:
         """The kernel of populations with certain neurons, once; ``name`` is theirs."""
@@ -249,4 +246,7 @@ def _finish(job, ready, sums, first, last):  # type: ignore[no-untyped-def]
         constant += outer * job.constant_outer + at * job.constant_inner
         out = job.out + (block // 2) * job.out_pair + (block % 2) * job.out_block
         out += outer * job.out_outer + at * job.out_inner
-        neurons(job, rows, columns, constant, job.settings + block * SETTINGS * LINE, out, begin, end)
+        if job.keeps:
+            keep(job, rows, out, begin, end)
+        else:
+            neurons(job, rows, columns, constant, job.settings + block * SETTINGS * LINE, out, begin, end)

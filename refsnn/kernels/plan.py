@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -86,7 +86,7 @@ class Dense:
         lines_inner: whether lines are worked on before columns.
         static: whether what it reads is the same in every step.
         beside: whether it has currents that are, beside those that it reads itself.
-        counted, clamped: of ``rows.make_fire``.
+        counted, clamped: of ``rows.make_fire``; of a readout those of a population before it, whose kernel it shares.
         length: T', of its train.
         prepared: what ``run`` made ready, by number of images and layouts.
     """
@@ -185,12 +185,11 @@ class Dense:
         if out is None:
             row = 4 * sums[2]
             out_pair, out_block, out_outer, out_inner = 8 * COLUMNS, 4 * COLUMNS, inner * rows * row, rows * row
-            kernel = self.kernels.readout()
         else:
             out_pair, line, column, row = out.strides
             out_block = COLUMNS
             out_outer, out_inner = (column * pixels, line) if self.lines_inner else (line, column * pixels)
-            kernel = self.kernels.separated() if separated else self.kernels.rate(self.counted, self.clamped)
+        kernel = self.kernels.separated() if separated else self.kernels.rate(self.counted, self.clamped)
         counted = np.zeros((1 if separated else self.length, outer, inner, pixels, target.depth), np.int32)
         if target.wide and not separated:  # all channels of a pixel are counted together, and may be many
             counted = np.zeros((*counted.shape[:-1], 1), np.int64)
@@ -213,6 +212,7 @@ class Dense:
             "blocks_abreast": 2 if turns else 1,
             "adjust": 0 if self.adjust is None else self.adjust.ctypes.data,
             "times": self.steps if separated and self.population.schedule.base == 1 else 1,
+            "keeps": out is None,
             "settings": self.settings.ctypes.data,
             "low": self.limits[0],
             "high": self.limits[1],
@@ -494,6 +494,9 @@ def _new_plan(network: Network, kernels: Kernels, largest: dict[str, int], steps
         if isinstance(population, Spiking | Readout):
             clamped = bits[population.name] > network.membrane_bits
             dense = _plan(network, population, kernels, largest[population.name], clamped, steps)
+            if dense is not None and found and isinstance(population, Readout):
+                other = next(reversed(found.values()))
+                dense = replace(dense, counted=other.counted, clamped=other.clamped)
             if dense is not None:
                 found[population.name] = dense
     return found

@@ -48,19 +48,17 @@ _add_wide = make_taps(1, wide=True)
 
 
 number: Any = None
-first: Any = None
 counted: Any = None
 clamped: Any = None
 advance_one: Any = None
 advance_two: Any = None
 advance_some: Any = None
-take_first: Any = None
-take_next: Any = None
+take: Any = None
 """Stand for the parts of the next three functions, which ``make_fire`` puts in."""
 
 
 def _advance(step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
-    """Take ``number`` steps from ``step`` on, the first one or later ones; return how often a membrane was clamped."""
+    """Take ``number`` steps from ``step`` on; return how often a membrane was clamped."""
     prefer_wide_vectors()  # LLVM makes vectors of it before it is inlined
     low = np.int32(job.low if counted else NEVER)
     high = np.int32(job.high if counted else NEVER)
@@ -75,6 +73,7 @@ def _advance(step, sums, job, columns, constant, settings, row, distance):  # ty
         added = settings + 3 * LINE
         now = now if between else added
     clamps = np.int32(0)
+    first = step == 0
     for c in range(COLUMNS):
         # Had these one address for both, LLVM would have to look whether it is where they are stored, and take
         # the columns one by one if it is.
@@ -129,10 +128,9 @@ def _fire(job, sums, columns, constant, settings, out, begin, end):  # type: ign
         now = sums + image * LINE
         added = constant + image * job.constant_image
         target = out + image * job.out_row
-        step = take_first(np.int64(0), steady, now, job, columns, added, settings, target, by_step)
+        step = np.int64(0)
         while step < job.steps:
-            target = out + image * job.out_row + step * by_step
-            step += take_next(step, steady, now, job, columns, added, settings, target, by_step)
+            step += take(step, steady, now, job, columns, added, settings, target + step * by_step, by_step)
 
 
 def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
@@ -149,12 +147,10 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
     """
     kind = "_counted" * counted + "_clamped" * clamped
     parts: dict[str, Any] = {"counted": counted, "clamped": clamped}
-    for which in ("first", "next"):
-        parts["first"] = which == "first"
-        for name, number in {"advance_one": 1, "advance_two": 2, "advance_some": TOGETHER}.items():
-            parts["number"] = number
-            parts[name] = specialise(_advance, f"{name}_{which}{kind}", parts, within=True, inline=True)
-        parts[f"take_{which}"] = specialise(_take, f"take_{which}{kind}", parts, within=True, inline=True)
+    for name, number in {"advance_one": 1, "advance_two": 2, "advance_some": TOGETHER}.items():
+        parts["number"] = number
+        parts[name] = specialise(_advance, name + kind, parts, within=True, inline=True)
+    parts["take"] = specialise(_take, "take" + kind, parts, within=True, inline=True)
     made: Callable[..., None] = specialise(_fire, "fire" + kind, parts, within=True)
     return made
 
@@ -212,8 +208,8 @@ def fire_once(job, sums, columns, constant, settings, out, first, last):  # type
 
 
 @within
-def keep(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
-    """Store the sums themselves, int32."""
+def keep(job, sums, out, first, last):  # type: ignore[no-untyped-def]
+    """Store the sums themselves, int32, as readouts need them."""
     prefer_wide_vectors()
     for image in range(first, last):
         for step in range(job.rows // job.images):
