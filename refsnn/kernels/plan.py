@@ -489,7 +489,7 @@ def _new_plan(network: Network, kernels: Kernels, largest: dict[str, int], steps
         bits = {name: found.membrane_bits for name, found in analyse(network, steps).items()}
     except WidthError:
         return {}
-    found = {}
+    found: dict[str, Dense] = {}
     for population in network.populations:
         if isinstance(population, Spiking | Readout):
             clamped = bits[population.name] > network.membrane_bits

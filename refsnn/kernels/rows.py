@@ -57,8 +57,11 @@ take: Any = None
 """Stand for the parts of the next three functions, which ``make_fire`` puts in."""
 
 
-def _advance(step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
-    """Take ``number`` steps from ``step`` on; return how often a membrane was clamped."""
+def _advance(first, step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
+    """Take ``number`` steps from ``step`` on; return how often a membrane was clamped.
+
+    ``first`` says whether it is step 0. It is a number in every call, so LLVM leaves out what it decides.
+    """
     prefer_wide_vectors()  # LLVM makes vectors of it before it is inlined
     low = np.int32(job.low if counted else NEVER)
     high = np.int32(job.high if counted else NEVER)
@@ -73,12 +76,14 @@ def _advance(step, sums, job, columns, constant, settings, row, distance):  # ty
         added = settings + 3 * LINE
         now = now if between else added
     clamps = np.int32(0)
-    first = step == 0
     for c in range(COLUMNS):
-        # Had these one address for both, LLVM would have to look whether it is where they are stored, and take
-        # the columns one by one if it is.
-        u = load_setting(settings + 2 * LINE, c) if first else load_membrane(membranes, c)
-        n = np.int32(0) if first or not counted else load_count(counts, c)
+        # Both are read in any case: read from one address or the other, LLVM would have to look whether it is where
+        # they are stored, and take the columns one by one if it is.
+        initial = load_setting(settings + 2 * LINE, c)
+        u = load_membrane(membranes, c)
+        u = initial if first else u
+        n = load_count(counts, c) if counted else np.int32(0)
+        n = np.int32(0) if first else n
         current = load_setting(added, c)
         threshold = load_setting(settings, c)
         negative = load_setting(settings + LINE, c)
@@ -98,19 +103,19 @@ def _advance(step, sums, job, columns, constant, settings, row, distance):  # ty
     return clamps
 
 
-def _take(step, steady, sums, job, columns, constant, settings, target, by_step):  # type: ignore[no-untyped-def]
+def _take(first, step, steady, sums, job, columns, constant, settings, target, by_step):  # type: ignore[no-untyped-def]
     """Take as many steps as go together, and return their number."""
     whole = columns == COLUMNS
     row = target if whole else job.membranes + 2 * LINE
     distance = by_step if whole else COLUMNS
     if step + TOGETHER <= steady:
-        advance_some(step, sums, job, columns, constant, settings, row, distance)
+        advance_some(first, step, sums, job, columns, constant, settings, row, distance)
         taken = TOGETHER
     elif step + 2 <= steady:
-        advance_two(step, sums, job, columns, constant, settings, row, distance)
+        advance_two(first, step, sums, job, columns, constant, settings, row, distance)
         taken = 2
     else:
-        clamps = advance_one(step, sums, job, columns, constant, settings, row, distance)
+        clamps = advance_one(first, step, sums, job, columns, constant, settings, row, distance)
         if clamped:
             store_total(job.saturated, step, load_total(job.saturated, step) + clamps)
         taken = 1
@@ -128,9 +133,10 @@ def _fire(job, sums, columns, constant, settings, out, begin, end):  # type: ign
         now = sums + image * LINE
         added = constant + image * job.constant_image
         target = out + image * job.out_row
-        step = np.int64(0)
+        step = take(np.int64(1), np.int64(0), steady, now, job, columns, added, settings, target, by_step)
         while step < job.steps:
-            step += take(step, steady, now, job, columns, added, settings, target + step * by_step, by_step)
+            target = out + image * job.out_row + step * by_step
+            step += take(np.int64(0), step, steady, now, job, columns, added, settings, target, by_step)
 
 
 def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
