@@ -26,6 +26,9 @@ class Target:
         synthesis: the command of yosys.
         options: of nextpnr. Its placer has to mind the clock more than it does by itself, or a neuron of a large core
             is torn apart here and there.
+        settings: of nextpnr's that have no option; it takes them from the netlist. ``router2`` raises the price of a
+            wire that is still taken twice with each pass, until it leads another one 10 ns around to something near
+            rather than share. Raised more slowly, it finds shorter ways in about as many passes.
         cells: what its report calls look-up tables, block RAMs and multipliers.
         flip_flops: how the names of flip-flops begin in the netlist.
     """
@@ -33,6 +36,7 @@ class Target:
     device: Device
     synthesis: str
     options: tuple[str, ...]
+    settings: Mapping[str, str]
     cells: tuple[str, str, str]
     flip_flops: str
 
@@ -45,6 +49,7 @@ TARGETS = {
             *("--85k", "--package", "CABGA756", "--speed", "6", "--lpf-allow-unconstrained"),
             *("--placer-heap-timingweight", "30"),  # of the placer ``heap`` alone
         ),
+        {"router2/currCongWeightMult": "0.5"},  # 2 by itself
         ("TRELLIS_COMB", "DP16KD", "MULT18X18D"),
         "TRELLIS_FF",
     ),
@@ -52,6 +57,7 @@ TARGETS = {
         "ice40",
         "synth_ice40 -device u -dsp",
         ("--up5k", "--package", "sg48", "--pcf-allow-unconstrained"),
+        {},
         ("ICESTORM_LC", "ICESTORM_RAM", "ICESTORM_DSP"),
         "SB_DFF",
     ),
@@ -59,8 +65,8 @@ TARGETS = {
 """Devices that figures are measured for; the ECP5 in speed grade 6, the slowest."""
 
 ROUTERS = ("router2", "router1")
-"""Of nextpnr: ``router2`` always ended, but leads a wire here and there 8 ns around to something that is near;
-``router1`` does not, takes three times as long at best, and does not always end."""
+"""Of nextpnr: ``router2`` ends, but leads a wire here and there far around to something that is near; ``router1`` does
+not, takes three times as long at best, and does not always end."""
 PLACERS = ("heap", "static")
 """Of nextpnr: ``static`` spreads the cells better, so that ``router1`` ended where it did not after ``heap``, but it
 places worse where the device is two thirds full."""
@@ -173,7 +179,9 @@ def implement(source: str, top: str, target: Target, folder: Path, way: Way, *, 
 
 
 def finish(netlist: Path, top: str, target: Target, inside: str) -> tuple[int, int]:
-    """What vendors' synthesis does and yosys leaves; then count flip-flops, and the look-up tables inside a part.
+    """Do what vendors' synthesis does and yosys leaves, and add the target's settings of nextpnr.
+
+    Returns the flip-flops, and the look-up tables inside a part.
 
     Carries that nothing reads are disconnected: yosys gives every unread output a net of its own, and nextpnr spends a
     cell of an ECP5 to bring out the end of a carry chain that has one. It also spends one to feed in a chain's first
@@ -194,6 +202,7 @@ def finish(netlist: Path, top: str, target: Target, inside: str) -> tuple[int, i
             luts += LUTS.get(cell["type"], 0)
             luts += cell["type"] == "CCU2C" and 2 * (cell["connections"]["CIN"][0] not in chained)
     _use_output_registers(cells, users)
+    design["modules"][top]["settings"] = dict(target.settings)
     netlist.write_text(json.dumps(design), encoding="utf-8")
     return sum(cell["type"].startswith(target.flip_flops) for cell in cells.values()), luts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,13 @@ def test_a_small_design_is_measured(device: str, multipliers: int, tmp_path: Pat
     assert not (tmp_path / "harness.json").exists()
 
 
+@pytest.mark.slow
+def test_nextpnr_reads_the_settings(tmp_path: Path) -> None:
+    target = replace(target_named("ecp5-85"), settings=dict.fromkeys(target_named("ecp5-85").settings, "no number"))
+    with pytest.raises(ToolError, match="nextpnr-ecp5 failed"):
+        implement(toolchain.verilog(Harness(Adders()), "harness"), "harness", target, tmp_path, Way())
+
+
 def test_unread_carries_are_disconnected_and_cells_counted(tmp_path: Path) -> None:
     def cell(carry_in: object, carry_out: object) -> dict[str, object]:
         return {"type": "CCU2C", "connections": {"CIN": [carry_in], "COUT": [carry_out]}}
@@ -67,7 +75,9 @@ def test_unread_carries_are_disconnected_and_cells_counted(tmp_path: Path) -> No
     netlist = tmp_path / "top.json"
     netlist.write_text(json.dumps({"modules": {"top": {"cells": cells, "ports": {"out": {"bits": [4]}}}}}))
     assert implementation.finish(netlist, "top", target_named("ecp5-85"), "in.") == (1, 7)
-    found = json.loads(netlist.read_text())["modules"]["top"]["cells"]
+    module = json.loads(netlist.read_text())["modules"]["top"]
+    assert module["settings"] == target_named("ecp5-85").settings
+    found = module["cells"]
     assert [found[name]["connections"]["COUT"] for name in ("in.first", "in.last", "other")] == [[2], ["x"], [4]]
 
 
