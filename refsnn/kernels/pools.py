@@ -55,7 +55,7 @@ JOB = np.dtype(
         )
     ]
 )
-"""What a kernel needs to know of one call. As arguments of their own, they would double the time to compile it."""
+"""What a kernel needs to know of one call. As arguments of its own they would take longer to compile."""
 
 _job_at = make_record(JOB)
 
