@@ -26,7 +26,7 @@ HELP = """
 Place and route a part of the core for several numbers of lanes, and show what it costs.
 
 What was measured once is kept in --folder and not measured again while the
-Verilog, the seed and the tools are the same. 512 lanes of the core take half an hour.
+Verilog, the seed and the tools are the same. 1,024 lanes of the core take 45 minutes.
 """
 
 
