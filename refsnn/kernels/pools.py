@@ -77,10 +77,16 @@ def _describe(source: Maps, target: Maps, pool: SumPool | MaxPool) -> NDArray[np
     return job
 
 
-def sum_pool(source: Maps, target: Maps, pool: SumPool) -> None:
-    """Fill a target with the sums of a source's events over windows; they must fit int8, as the target's shape must."""
-    job = _describe(source, target, pool)
-    _sum_windows(job.ctypes.data)
+class Sum:
+    """Fills a target with sums of a source's events over windows; they must fit int8, and its shape must be theirs."""
+
+    def __init__(self, source: Maps, target: Maps, pool: SumPool) -> None:
+        self._job = _describe(source, target, pool)
+        self._held = source, target  # the job knows their addresses only
+
+    def run(self) -> None:
+        """Sum every window."""
+        _sum_windows(self._job.ctypes.data)
 
 
 @compiled
@@ -151,7 +157,7 @@ def _maximum_windows(address):  # type: ignore[no-untyped-def]
                 inside = (last_y - max(first_y, 0)) * (last_x - max(first_x, 0))
                 whole = inside == job.kernel_y * job.kernel_x
                 start = np.int16(0 if job.zero_padding and not whole else -(2**15))
-                for c in range((1 + inside) * all_images):
+                for c in range((1 + job.kernel_y * job.kernel_x) * all_images):
                     store_running(before, c, np.int16(0))
                 for step in range(job.rows // job.images):
                     for c in range(all_images):

@@ -253,11 +253,11 @@ class Slice:
             signal.maps.fill(signal.values if signal.graded else signal.train(length))
         if pool is None:
             return signal.maps
-        from refsnn.kernels.pools import sum_pool
+        from refsnn.kernels.pools import Sum
 
         shape = pool.output(spatial(self._run.network[name].shape))
         pooled = self._memory.take(Layout(shape, rows, self._run.halos[feed]), number)
-        self._do(partial(sum_pool, signal.maps, pooled, pool))
+        self._do(Sum(signal.maps, pooled, pool).run)
         return pooled
 
     def _beside(self, population: Spiking | Readout, dense: Dense) -> NDArray[np.int32] | None:
