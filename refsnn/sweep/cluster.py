@@ -47,10 +47,10 @@ class Cluster:
             ) from error
         try:
             self._look_for_workers()
+            self.name = f"{len(self._threads())} workers of the cluster at {address}"
         except WorkersError:
             self._client.close()
             raise
-        self.name = f"{len(self._client.nthreads())} workers of the cluster at {address}"
 
     def close(self) -> None:
         """Leave the cluster as it was."""
@@ -58,6 +58,12 @@ class Cluster:
 
     def run(self, blocks: Iterable[Block]) -> Iterator[Done]:
         """``Workers.run``."""
+        try:
+            yield from self._run(blocks)
+        except self._lost as error:
+            raise self._gone() from error
+
+    def _run(self, blocks: Iterable[Block]) -> Iterator[Done]:
         left = iter(blocks)
         running: dict[Any, Block] = {}
         networks: dict[int, Any] = {}
@@ -86,8 +92,14 @@ class Cluster:
 
     def _wanted(self) -> int:
         """How many blocks to hand out: one for each thread to do and one to wait for."""
+        return 2 * max(1, sum(self._threads().values()))
+
+    def _threads(self) -> dict[str, int]:
+        """Each worker's threads, by its address."""
+        if self._client.status == "closed":  # Dask's own after it has tried long enough to reach the scheduler again
+            raise self._gone()
         try:
-            return 2 * max(1, sum(int(threads) for threads in self._client.nthreads().values()))
+            return dict(self._client.nthreads())
         except OSError as error:
             raise self._gone() from error
 
@@ -99,15 +111,18 @@ class Cluster:
                     return list(self._distributed.wait(list(running), self.patience, "FIRST_COMPLETED").done)
             except TimeoutError:
                 self._look_for_workers()
-            except self._cancelled as error:
-                raise self._gone() from error
         return []
 
     @property
-    def _cancelled(self) -> tuple[type[BaseException], ...]:
+    def _lost(self) -> tuple[type[BaseException], ...]:
+        """What Dask raises when its scheduler goes away, by what the client was doing at that moment.
+
+        Waiting for a block, fetching one, or handing one out.
+        """
         from concurrent.futures import CancelledError
 
-        return (CancelledError, self._distributed.CancelledError)
+        dask = self._distributed
+        return CancelledError, dask.CancelledError, dask.comm.CommClosedError, dask.client.ClosedClientError
 
     def _result(self, future: Any) -> Simulation | InputError | None:
         """What came back; None: it was lost with the worker that held it, and is being made again."""
@@ -126,12 +141,10 @@ class Cluster:
             raise WorkersError(
                 f"{self.address}: a worker cannot import '{error.name}': install refsnn {__version__} on all workers"
             ) from error
-        except self._cancelled as error:
-            raise self._gone() from error
 
     def _look_for_workers(self) -> None:
         try:
-            if not self._client.nthreads():
+            if not self._threads():
                 self._client.wait_for_workers(1, timeout=self.patience)
         except TimeoutError:
             raise WorkersError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -93,25 +94,48 @@ def test_when_all_workers_are_gone_the_address_is_said_and_the_sweep_goes_on_els
     assert documents(found) == documents(perform(request_, Here(), tmp_path / "here", bits=BITS, block=90))
 
 
-@pytest.mark.slow
-def test_a_scheduler_that_goes_away_is_named_and_what_was_done_is_kept(request_, tmp_path):
+@pytest.fixture
+def mortal(tmp_path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """A scheduler with one worker: its address, and its process, which a test may kill."""
     file = tmp_path / "scheduler.json"
-    scheduler = start("dask_scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", str(file))
+    process = start("dask_scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", str(file))
     deadline = time.monotonic() + 60
     while not file.exists() or not file.read_text().strip():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     address = json.loads(file.read_text())["address"]
     worker = start_worker(address, tmp_path / "dask")
-    try:
-        cluster = Cluster(address, 30)
-        with pytest.raises(WorkersError, match=rf"{address}: the scheduler does not answer any more.*are kept"):
-            perform(request_, cluster, tmp_path / "out", bits=BITS, block=6, progress=Watch(scheduler.kill))
-        cluster.close()
-    finally:
-        for each in (scheduler, worker):
-            each.kill()
-            each.wait()
+    yield address, process
+    for each in (process, worker):
+        each.kill()
+        each.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["between blocks", "a block is fetched", "after Dask has given up"])
+def test_a_scheduler_that_goes_away_is_named_and_what_was_done_is_kept(request_, mortal, tmp_path, moment, monkeypatch):
+    address, scheduler = mortal
+    cluster = Cluster(address, 30)
+    client = cluster._client
+
+    def kill() -> None:
+        if moment == "between blocks":
+            scheduler.kill()
+        elif moment == "a block is fetched":
+            fetch = client._gather_remote
+
+            async def killed(*arguments):
+                answer = asyncio.ensure_future(fetch(*arguments))
+                scheduler.kill()
+                return await answer
+
+            monkeypatch.setattr(client, "_gather_remote", killed)
+        else:
+            client.close()
+
+    with pytest.raises(WorkersError, match=rf"{address}: the scheduler does not answer any more.*are kept"):
+        perform(request_, cluster, tmp_path / "out", bits=BITS, block=6, progress=Watch(kill))
+    cluster.close()
     assert list(tmp_path.glob("out/blocks/*/*.h5"))
 
 
