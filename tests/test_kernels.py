@@ -17,7 +17,7 @@ from refsnn import kernels
 from refsnn.ann.project import read
 from refsnn.errors import InputError
 from refsnn.experiment import Request, perform
-from refsnn.kernels import amx, avx2, maps, vnni
+from refsnn.kernels import amx, avx2, maps, plan, vnni
 from refsnn.network import CAP_STEPS, NO_CAP, Input, Network, Projection, Readout, Spiking, SumPool
 from refsnn.simulate import simulate
 from tests.naive import Twin
@@ -179,6 +179,25 @@ def test_layers_of_every_shape_equal_the_portable_kernels(name, case, schedule):
             for counter in COUNTERS:
                 for key, value in getattr(expected, counter).items():
                     np.testing.assert_array_equal(getattr(got, counter)[key], value, err_msg=f"{counter} of {key}")
+
+
+@sets
+@pytest.mark.parametrize("schedule", [RATE, BINARY], ids=["rate", "binary"])
+@pytest.mark.parametrize("case", ["padded to a wide map", "a narrow map of odd width", "onto other channels"])
+@pytest.mark.parametrize("dense", [True, False], ids=["unfolded", "pooled"])
+def test_a_sum_pool_may_be_part_of_the_dense_projection_behind_it(name, schedule, case, dense, monkeypatch):
+    """Of maps of 7 x 7 the windows leave out the last line and column."""
+    needs(name)
+    if not dense:
+        monkeypatch.setattr(plan, "PANEL_BYTES", 0)
+    network = layered(**SHAPES[case], schedule=schedule)
+    readout = network.projections[-1]
+    assert (plan._unfold(readout, network[readout.source].shape).pool is None) == dense
+    images = images_for(network, 5)
+    got = simulate(network, images, 4, kernels=name, batch=2, threads=1)
+    expected = simulate(network, images, 4, kernels="blas", batch=5, threads=1)
+    np.testing.assert_array_equal(got.membranes, expected.membranes)
+    assert expected.membranes.any()
 
 
 class Broken:

@@ -519,7 +519,11 @@ def _plan(
     shape = _spatial(population.shape)
     incoming = network.incoming(population.name)
     static = all(network.is_static(projection.source) for projection in incoming)
-    moving = [projection for projection in incoming if static or not network.is_static(projection.source)]
+    moving = [
+        _unfold(projection, _spatial(network[projection.source].shape))
+        for projection in incoming
+        if static or not network.is_static(projection.source)
+    ]
     separated = population.schedule.separated
     length = steps if separated else steps + network.drain
     half = 1 << (network.membrane_bits - 1)
@@ -663,6 +667,28 @@ def _pack(
         "tap_weights": _aligned_copy(np.array([row for _, _, row in flat], tap_kind).reshape(-1, COLUMNS)),
         "adjust": adjust if adjust.any() or times else None,
     }
+
+
+def _unfold(projection: Projection, source: Shape) -> Projection:
+    """A dense projection behind a sum-pool as one that reads every pixel, where windows do not overlap.
+
+    It needs neither a kernel for the pool nor sums that fit 8 bits as events do. Weights that would leave the
+    second-level cache are not repeated.
+    """
+    pool = projection.pool
+    if pool is None or projection.kind != "dense" or any(pool.padding):
+        return projection
+    outputs, pooled = len(projection.weights), pool.output(source)
+    overlap = any(
+        size > 1 and step < kernel for size, step, kernel in zip(pooled[1:], pool.stride, pool.kernel, strict=True)
+    )
+    if overlap or -(-outputs // COLUMNS) * COLUMNS * math.prod(source) > PANEL_BYTES:
+        return projection
+    weights = np.zeros((outputs, *source), np.int8)
+    for y, x in np.ndindex(*pool.kernel):
+        cells = weights[:, :, y :: pool.stride[0], x :: pool.stride[1]]
+        cells[:, :, : pooled[1], : pooled[2]] = projection.weights.reshape(outputs, *pooled)
+    return replace(projection, pool=None, weights=weights.reshape(outputs, -1))
 
 
 def _kernels(projection: Projection, inside: Shape, shape: Shape) -> list[NDArray[np.int8]] | None:
