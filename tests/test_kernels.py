@@ -18,7 +18,7 @@ from refsnn.ann.project import read
 from refsnn.errors import InputError
 from refsnn.experiment import Request, perform
 from refsnn.kernels import amx, avx2, maps, plan, vnni
-from refsnn.network import CAP_STEPS, NO_CAP, Input, Network, Projection, Readout, Spiking, SumPool
+from refsnn.network import CAP_STEPS, NO_CAP, Input, MaxPool, Network, Projection, Readout, Spiking, SumPool
 from refsnn.simulate import simulate
 from tests.naive import Twin
 from tests.networks import BINARY, RATE, SEPARATED, networks
@@ -172,8 +172,9 @@ def test_layers_of_every_shape_equal_the_portable_kernels(name, case, schedule):
         network = layered(**SHAPES[case], schedule=schedule, neuron=neuron, cap=NO_CAP if neuron == "if" else CAP_STEPS)
         images = images_for(network, 5)
         for batch in (1, 5) if index else (2,):
-            got = simulate(network, images, 4, kernels=name, batch=batch, threads=1)
-            expected = simulate(network, images, 4, kernels="portable", batch=5, threads=1)
+            steps = 8 if schedule is BINARY and batch == 5 else 4  # codes up to 255
+            got = simulate(network, images, steps, kernels=name, batch=batch, threads=1)
+            expected = simulate(network, images, steps, kernels="portable", batch=5, threads=1)
             np.testing.assert_array_equal(got.membranes, expected.membranes)
             assert any(value.any() for value in expected.spikes.values())
             for counter in COUNTERS:
@@ -198,6 +199,39 @@ def test_a_sum_pool_may_be_part_of_the_dense_projection_behind_it(name, schedule
     expected = simulate(network, images, 4, kernels="blas", batch=5, threads=1)
     np.testing.assert_array_equal(got.membranes, expected.membranes)
     assert expected.membranes.any()
+
+
+@sets
+@pytest.mark.parametrize("zero_padding", [True, False])
+@pytest.mark.parametrize("neuron", ["if", "dual", "signed"])
+@pytest.mark.parametrize("channels", [12, 40])
+def test_codes_of_eight_digits_go_through_layers_and_pools(name, neuron, channels, zero_padding):
+    """Without negative ones they are held in 8 bits with an offset, and need no event-driven kernel."""
+    needs(name)
+    network = layered((channels, channels), 6, schedule=BINARY, neuron=neuron)
+    pool = MaxPool(
+        name="pool",
+        shape=(channels, 4, 4),
+        source="b",
+        kernel=(3, 3),
+        stride=(2, 2),
+        padding=(2, 1, 1, 2),
+        zero_padding=zero_padding,
+        schedule=BINARY,
+    )
+    *projections, last = network.projections
+    random = np.random.default_rng(channels)
+    weights = random.integers(-127, 128, (5, channels * 16)).astype(np.int8)
+    network = dataclasses.replace(
+        network,
+        populations=(*network.populations[:-1], pool, network.readout),
+        projections=(*projections, dataclasses.replace(last, source="pool", pool=None, weights=weights)),
+    )
+    same_as_the_twin(name, network, 8)
+    dense = kernels.select(name).dense
+    if dense is not None:
+        planned = plan.plan(network, dense, dict.fromkeys((p.name for p in network.populations), 1 << 20), 8)
+        assert set(planned) == (set() if neuron == "signed" else {"a", "b", "readout"})
 
 
 class Broken:

@@ -494,7 +494,9 @@ def _new_plan(network: Network, kernels: Kernels, largest: dict[str, int], steps
         if isinstance(population, Spiking | Readout):
             clamped = bits[population.name] > network.membrane_bits
             dense = _plan(network, population, kernels, largest[population.name], clamped, steps)
-            if dense is not None and found and isinstance(population, Readout):
+            if dense is not None and isinstance(population, Readout):
+                if not found:  # a slice for dense kernels is smaller than what suits the others
+                    return {}
                 other = next(reversed(found.values()))
                 dense = replace(dense, counted=other.counted, clamped=other.clamped)
             if dense is not None:
@@ -536,7 +538,7 @@ def _plan(
         if separated:
             limits = int(population.neuron == "signed"), 0
             fits = (
-                population.schedule.levels(steps) <= LARGEST
+                population.schedule.levels(steps) <= _most(network, population.name)
                 and largest + initial < 2**31
                 and threshold << (steps if population.schedule.base == 2 else 0) < 2**31
             )
@@ -591,7 +593,7 @@ def _pack(
         inside = _spatial(network[projection.source].shape)
         inside = projection.pool.output(inside) if projection.pool else inside
         biggest = _largest(network, projection, steps)
-        if biggest > LARGEST and not _fits_with_offset(network, projection, biggest):
+        if biggest > (LARGEST if projection.pool else _most(network, projection.source)):
             return None
         kernels = _kernels(projection, inside, shape)
         if kernels is None:
@@ -615,12 +617,14 @@ def _pack(
             adjust[:, 2] = spread(shift, shape)[0, 0, 0]
             adjust[:, 1] = (np.int32(1) << adjust[:, 2]) >> 1
         single = _channelwise(projection, inside, shape)
-        if single is not None and biggest <= LARGEST:
+        if single is not None:
             symbols.append(np.zeros((0, 4), np.int64))
             weights.append(np.zeros((0, blocks, DEPTH, COLUMNS), np.int8))
             for block, symbol, row in single:
                 taps[block].append((index, symbol, row))
                 reach[block] += biggest * np.abs(row.astype(np.int64))
+                if biggest > LARGEST:
+                    adjust[block, 0] += OFFSET * row
             continue
         if not kernels:
             return None
@@ -824,13 +828,10 @@ def _may_be_negative(network: Network, name: str) -> bool:
     return not isinstance(population, Input) or bool((population.table < 0).any())
 
 
-def _fits_with_offset(network: Network, projection: Projection, largest: int) -> bool:
-    """Whether a projection reads graded events that are never negative and fit 8 bits."""
-    if projection.pool is not None or largest > LARGEST_WITH_OFFSET:
-        return False
-    if not network.is_static(projection.source) and network.schedule.base == 1:
-        return False
-    return not _may_be_negative(network, projection.source)
+def _most(network: Network, name: str) -> int:
+    """The largest event of a population that 8 bits hold: without negative ones they may have an offset."""
+    graded = network.is_static(name) or network.schedule.base == 2
+    return LARGEST_WITH_OFFSET if graded and not _may_be_negative(network, name) else LARGEST
 
 
 def _spatial(shape: Shape) -> Shape:

@@ -50,6 +50,7 @@ JOB = np.dtype(
             "images",
             "zero_padding",
             "base",
+            "offset",  # subtracted from codes
             "memory",  # address of (kernel_y * kernel_x + 2, images, depth) int16
             "spikes",  # address of (steps, height, width) int64: events that are not 0 are added
         )
@@ -125,6 +126,7 @@ class Maximum:
         self._memory = np.empty((cells + 2) * target.number * layout.depth, np.int16)
         self._job = job = _describe(source, target, pool)
         job["images"], job["zero_padding"], job["base"] = target.number, pool.zero_padding, base
+        job["offset"] = source.offset
         job["memory"], job["spikes"] = self._memory.ctypes.data, self._spikes.ctypes.data
 
     def run(self) -> None:
@@ -156,7 +158,7 @@ def _maximum_windows(address):  # type: ignore[no-untyped-def]
                 last_x = min(first_x + job.kernel_x, job.columns)
                 inside = (last_y - max(first_y, 0)) * (last_x - max(first_x, 0))
                 whole = inside == job.kernel_y * job.kernel_x
-                start = np.int16(0 if job.zero_padding and not whole else -(2**15))
+                start = np.int16(-job.offset if job.zero_padding and not whole else -(2**15))
                 for c in range((1 + job.kernel_y * job.kernel_x) * all_images):
                     store_running(before, c, np.int16(0))
                 for step in range(job.rows // job.images):
@@ -185,11 +187,11 @@ def _maximum_windows(address):  # type: ignore[no-untyped-def]
                             event = np.int16(now - load_running(before + 2 * image * depth, c))
                             store_running(before + 2 * image * depth, c, now)
                             store_sum(out, c, np.int8(event))
-                            size_of = np.int32(abs(event))
+                            size_of = np.int32(abs(event + job.offset))
                             if job.base == 1:
                                 sent = np.int32(sent + size_of)
                             else:
-                                for bit in range(7):
+                                for bit in range(8):
                                     sent = np.int32(sent + np.int32((size_of >> np.int32(bit)) & np.int32(1)))
                         out += job.target_row
                     at = (step * job.height + y) * job.width + x

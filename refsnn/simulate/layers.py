@@ -167,7 +167,7 @@ class Slice:
     def _max_pool(self, population: MaxPool) -> None:
         source = self._signals[population.source]
         signal = None
-        if not source.static and source.maps is not None and not source.maps.offset and not self._wanted:
+        if not source.static and source.maps is not None and not self._wanted:
             from refsnn.kernels import pools  # what the dense kernels need is loaded with them
 
             if source.length <= pools.LONGEST:
