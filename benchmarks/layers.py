@@ -3,6 +3,10 @@
 Every layer's kernel is timed in many short simulations, and the fastest of each is taken: what a layer needs when the
 machine is not busy with something else. What is left of the fastest simulation is Python between the layers, and
 memory. ``--without`` leaves out sums or neurons, to see what the other half takes by itself; outputs are wrong then.
+
+The last line is the wall: how many images the machine could do if nothing but the kernel set's instruction ran, on
+registers alone. The instruction also multiplies zeros, where channels or pixels do not fill its rows; the column
+``packed`` has products for each synapse and step. Depthwise convolutions and identities are added without it.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from unittest import mock
 
 import typer
 
-from benchmarks import session
+from benchmarks import roofline, session
 from benchmarks.networks import multiply_adds
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
@@ -48,9 +52,14 @@ def main(
         made, pixels = session.prepare(network, steps, spiking, images)
         fastest: dict[str, float] = defaultdict(lambda: math.inf)
         whole = math.inf
-        with left_out(without), _timed() as spent:
-            for _ in range(runs + 1):
+        instruction = roofline.usable(kernels)
+        peak = 0.0
+        with left_out(without), _timed() as (spent, packed):
+            for run in range(runs + 1):
+                if instruction is not None and run in (0, runs):
+                    peak = max(peak, roofline.peak(instruction, 1))
                 spent.clear()
+                packed.clear()
                 begin = time.perf_counter()
                 simulate(made, pixels, steps, kernels=kernels, threads=1, batch=batch)
                 whole = min(whole, time.perf_counter() - begin)
@@ -59,29 +68,36 @@ def main(
         f"{network}, {kernels}, T = {steps}, batch {batch}, {spiking:g} % spike: fastest of {runs} simulations", end=""
     )
     print(f" without {without}" if without else "")
-    print(f"{'layer':10} {'shape':16} {'us/image':>9} {'1e9 MAC/s':>10}")
+    print(f"{'layer':10} {'shape':16} {'us/image':>9} {'1e9 MAC/s':>10} {'packed':>7}")
     for name, seconds in fastest.items():
         shape = " x ".join(map(str, made[name].shape))
-        rate = multiply_adds(made, steps, name) * images / seconds * 1e-9
-        print(f"{name:10} {shape:16} {1e6 * seconds / images:9.1f} {rate:10,.0f}")
+        synapses = multiply_adds(made, steps, name) * images
+        rate = synapses / seconds * 1e-9
+        print(f"{name:10} {shape:16} {1e6 * seconds / images:9.1f} {rate:10,.0f} {packed[name] / synapses:7.2f}")
     layers = sum(fastest.values())
     print(f"layers {1e3 * layers / images:.2f} ms, whole {1e3 * whole / images:.2f} ms an image", end=", ")
     print(f"{images / whole:,.0f} images/s")
+    if instruction is not None:
+        total = sum(packed.values()) / images
+        print(f"{1e-6 * total:,.0f}e6 products an image; {instruction.name}: {1e-9 * peak:,.0f}e9/s", end=", ")
+        print(f"at most {peak / total:,.0f} images/s")
 
 
 @contextmanager
-def _timed() -> Iterator[dict[str, float]]:
-    """The seconds that each population's kernel takes while this context lasts."""
+def _timed() -> Iterator[tuple[dict[str, float], dict[str, int]]]:
+    """The seconds that each population's kernel takes while this context lasts, and the products that it makes."""
     run = Call.run
     spent: dict[str, float] = defaultdict(float)
+    packed: dict[str, int] = defaultdict(int)
 
     def timed(call: Call) -> None:
         begin = time.perf_counter()
         run(call)
         spent[call.population] += time.perf_counter() - begin
+        packed[call.population] += call.multiply_adds
 
     with mock.patch.object(Call, "run", timed):
-        yield spent
+        yield spent, packed
 
 
 @compiled

@@ -426,8 +426,22 @@ def dense_kernels():
 
 def test_every_layer_of_the_profile_has_a_line(capsys):
     layers.main(network="tiny", kernels=dense_kernels(), images=3, batch=2, runs=1)
-    names = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
-    assert [p.name for p in networks.NETWORKS["tiny"](0).populations[1:]] == names[2:-1]
+    *lines, layers_line, wall = capsys.readouterr().out.splitlines()
+    names = [line.split("  ")[0] for line in lines]
+    assert [p.name for p in networks.NETWORKS["tiny"](0).populations[1:]] == names[2:]
+    assert "images/s" in layers_line
+    assert "at most" in wall
+
+
+def test_a_layer_without_padding_has_a_product_for_each_synapse_and_step():
+    """64 channels onto 64 fill the instruction; of a stem of 3 channels it takes 64 inputs for 3 x 3 of them."""
+    network = networks.NETWORKS["ResNet-18"](0)
+    images = np.zeros((2, *network.input.shape), np.uint8)
+    with layers._timed() as (_, packed):
+        simulate(network, images, 1, kernels=dense_kernels(), threads=1)
+    first, second = (p.name for p in network.populations[1:3])
+    assert packed[second] == 2 * networks.multiply_adds(network, 1, second)
+    assert packed[first] == 2 * 32 * 32 * 64 * 3 * 64
 
 
 @pytest.mark.parametrize("part", ["sums", "neurons"])

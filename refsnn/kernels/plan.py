@@ -393,6 +393,12 @@ class Call:
         self._addresses = [jobs[part : part + 1].ctypes.data for part in range(parts)]
         self._add(dense.bias)
 
+    @property
+    def multiply_adds(self) -> int:
+        """Of a run's dense sums, with the zeros that fill weights up to whole steps; taps are left out."""
+        job = self._jobs[0]
+        return len(self._dense.symbols) * DEPTH * COLUMNS * self._cuts[-1] * int(job["inner"]) * int(job["rows"])
+
     def add(self, static: NDArray[np.int32]) -> None:
         """Add currents ``(N, H, W, C)`` in each step, until the next ones."""
         self._add(spread(static, self._dense.shape, self._dense.bias))
