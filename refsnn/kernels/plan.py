@@ -126,6 +126,13 @@ class Dense:
         return OFFSET if schedule.separated and schedule.levels(self.steps) > LARGEST else 0
 
     @cached_property
+    def quads(self) -> NDArray[np.int64]:
+        """``(K,)``: inputs by four of each step, up to the last that has a weight."""
+        place = np.arange(1, DEPTH // 4 + 1, dtype=np.int8)[:, np.newaxis, np.newaxis]
+        last: NDArray[np.int8] = (place * (self.weights != 0)).max(axis=(1, 2, 3, 4), initial=0)
+        return last.astype(np.int64)
+
+    @cached_property
     def feeds(self) -> tuple[Feed, ...]:
         """What it reads, each once."""
         return tuple(dict.fromkeys(reader.feed for reader in self.readers))
@@ -197,6 +204,7 @@ class Dense:
             "number": len(sources),
             "offsets": offsets.ctypes.data,
             "bounds": self.bounds.ctypes.data,
+            "quads": self.quads.ctypes.data,
             "weights": self.weights.ctypes.data,
             "corrections": self.corrections.ctypes.data,
             "tap_offsets": taps.ctypes.data,
@@ -395,9 +403,10 @@ class Call:
 
     @property
     def multiply_adds(self) -> int:
-        """Of a run's dense sums, with the zeros that fill weights up to whole steps; taps are left out."""
-        job = self._jobs[0]
-        return len(self._dense.symbols) * DEPTH * COLUMNS * self._cuts[-1] * int(job["inner"]) * int(job["rows"])
+        """Of a run's dense sums, with the zeros that the instruction cannot leave out; taps are no part of it."""
+        job, depth = self._jobs[0], self._dense.kernels.depth
+        inputs = int((-(-4 * self._dense.quads // depth) * depth).sum())
+        return inputs * COLUMNS * self._cuts[-1] * int(job["inner"]) * int(job["rows"])
 
     def add(self, static: NDArray[np.int32]) -> None:
         """Add currents ``(N, H, W, C)`` in each step, until the next ones."""

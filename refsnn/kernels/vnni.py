@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
@@ -19,7 +20,7 @@ from numba.extending import intrinsic
 from refsnn.kernels.dense import Kernel, Kernels
 from refsnn.kernels.maps import COLUMNS
 from refsnn.kernels.portable import connect, populations
-from refsnn.kernels.rows import LINE, load_index, load_setting, store_sum
+from refsnn.kernels.rows import LINE, load_index, store_sum
 
 __all__ = ["available", "connect", "dense", "populations"]
 
@@ -27,9 +28,9 @@ ROWS_AT_ONCE = 8
 """Rows whose sums, two registers each, stay in registers."""
 
 _LANES = 16
-_QUADS = 16
 _STEP = 2048
 
+_tables: Any = types.UniTuple
 _for_range: Any = cgutils.for_range
 _stack_slot: Any = cgutils.alloca_once
 _function: Any = cgutils.get_or_insert_function
@@ -46,12 +47,16 @@ def available() -> bool:
 
 
 def _sum_steps(
-    context: Any, events: Any, distance: Any, offsets: Any, weights: Any, first: Any, last: Any, sums: Any
+    context: Any, events: Any, distance: Any, tables: Any, first: Any, last: Any, initial: Any, between: Any, sums: Any
 ) -> Any:
-    """``dot(events, distance, offsets, weights, first, last, sums)``: some steps of ``ROWS_AT_ONCE`` rows."""
+    """``dot(events, distance, (offsets, quads, weights), first, last, initial, between, sums)``.
+
+    It takes some steps of ``ROWS_AT_ONCE`` rows, beginning with sums at ``initial``, which are so many bytes apart.
+    """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        events, distance, offsets, weights, first, last, sums = arguments
+        events, distance, tables, first, last, initial, between, sums = arguments
+        offsets, counts, weights = (builder.extract_value(tables, index) for index in range(3))
         kind = ir.FunctionType(_SUMS, [_SUMS, _BYTES, _BYTES])
         instruction = _function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
 
@@ -64,15 +69,17 @@ def _sum_steps(
         slots = [[_stack_slot(builder, _SUMS) for _ in range(2)] for _ in range(ROWS_AT_ONCE)]
         for row, pair in enumerate(slots):
             for half, slot in enumerate(pair):
-                builder.store(load(ahead(sums, row * LINE + 64 * half), _SUMS, 64), slot)
+                address = builder.add(initial, builder.mul(between, ir.Constant(_I64, row)))
+                builder.store(load(ahead(address, 64 * half), _SUMS, 4), slot)
         with _for_range(builder, last, start=first, intp=_I64) as steps:
-            at = builder.add(offsets, builder.mul(steps.index, ir.Constant(_I64, 8)))
-            base = builder.add(events, load(at, _I64, 8))
+            entry = builder.mul(steps.index, ir.Constant(_I64, 8))
+            base = builder.add(events, load(builder.add(offsets, entry), _I64, 8))
+            count = load(builder.add(counts, entry), _I64, 8)
             panel = builder.add(weights, builder.mul(steps.index, ir.Constant(_I64, _STEP)))
             starts = [base]
             for _ in range(1, ROWS_AT_ONCE):
                 starts.append(builder.add(starts[-1], distance))
-            with _for_range(builder, ir.Constant(_I64, _QUADS), intp=_I64) as quads:
+            with _for_range(builder, count, intp=_I64) as quads:
                 line = builder.add(panel, builder.mul(quads.index, ir.Constant(_I64, 64)))
                 both = [load(ahead(line, _STEP // 2 * half), _BYTES, 64) for half in range(2)]
                 inside = builder.mul(quads.index, ir.Constant(_I64, 4))
@@ -87,7 +94,7 @@ def _sum_steps(
                 builder.store(builder.load(slot), builder.inttoptr(address, _SUMS.as_pointer()), align=64)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 7), generate
+    return types.void(types.intp, types.intp, _tables(types.intp, 3), *[types.intp] * 5), generate
 
 
 _dot: Any = intrinsic(_sum_steps)
@@ -108,9 +115,8 @@ def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):
     """See ``dense.Kernel``."""
     for begin in range(0, rows, ROWS_AT_ONCE):
         here = sums + begin * LINE
-        for line in range(ROWS_AT_ONCE):
-            for c in range(COLUMNS):
-                store_sum(here + line * LINE, c, load_setting(job.corrections + block * LINE, c))
+        initial = job.corrections + block * LINE
+        between: Any = np.int64(0)
         for index in range(job.number):
             source = job.sources + 32 * index
             distance = load_index(source, 3)
@@ -118,8 +124,14 @@ def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):
             events += (row + begin) * distance
             bounds = block * (job.number + 1) + index
             first, last = load_index(job.bounds, bounds), load_index(job.bounds, bounds + 1)
-            _dot(events, distance, job.offsets, job.weights, first, last, here)
+            if first < last:
+                _dot(events, distance, (job.offsets, job.quads, job.weights), first, last, initial, between, here)
+                initial, between = here, LINE
+        if not between:
+            for line in range(ROWS_AT_ONCE):
+                for c in range(COLUMNS):
+                    store_sum(here + line * LINE, c, np.int32(0))
     return done
 
 
-dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing), unsigned=True)
+dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing), depth=4, unsigned=True)
