@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.kernels.compiled import once, specialise
+from refsnn.kernels.compiled import inlined, once, specialise
 from refsnn.kernels.maps import DEPTH, ROWS
 from refsnn.kernels.rows import (
     LINE,
     SETTINGS,
     add_taps,
     adjust,
+    clear,
     count_codes,
     count_spikes,
     fire_once,
@@ -202,10 +203,11 @@ def _layer(address, first, last):  # type: ignore[no-untyped-def]
                     positions = min(job.group, job.inner - inner)
                     total = positions * job.rows
                     for b in range(block, end_block):
+                        summed = total if _has_steps(job, b) else none
                         for o in range(outer, end_outer):
                             done = none
-                            for row in range(0, total, ROWS):
-                                rows = min(ROWS, total - row)
+                            for row in range(0, summed, ROWS):
+                                rows = min(ROWS, summed - row)
                                 done = add(job, b, o, inner, row, rows, now + row * LINE, ready, before, done, items)
                             finish(job, ready, before, done, items)
                             now, before = before, now
@@ -216,6 +218,13 @@ def _layer(address, first, last):  # type: ignore[no-untyped-def]
                         for o in range(outer, end_outer):
                             count(job, b // 2, o)
     end()
+
+
+@inlined
+def _has_steps(job, block):  # type: ignore[no-untyped-def]
+    """Whether a block of columns has dense sums; if not, they are not made: its taps begin them."""
+    bounds = block * (job.number + 1)
+    return load_index(job.bounds, bounds) < load_index(job.bounds, bounds + job.number)
 
 
 def _finish(job, ready, sums, first, last):  # type: ignore[no-untyped-def]
@@ -237,12 +246,16 @@ def _finish(job, ready, sums, first, last):  # type: ignore[no-untyped-def]
         columns = min(job.pixels, job.width - x) * job.depth
         rows = sums + position * job.rows * LINE
         bounds = job.tap_bounds + 8 * block * (job.number + 1)
+        fresh = not _has_steps(job, block)
         for index in range(job.number):
             tap, end_tap = load_index(bounds, index), load_index(bounds, index + 1)
             if tap < end_tap:
                 source = job.sources + 32 * index
                 events = load_index(source, 0) + outer * load_index(source, 1) + at * load_index(source, 2)
-                add_taps(job, rows, events, load_index(source, 3), tap, end_tap, begin, end)
+                add_taps(job, rows, events, load_index(source, 3), tap, end_tap, begin, end, fresh)
+                fresh = False
+        if fresh:
+            clear(job, rows, begin, end)
         if job.adjust:
             adjust(job, rows, job.adjust + block * 3 * LINE, begin, end)
         constant = job.constant + block * job.constant_block

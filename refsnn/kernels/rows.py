@@ -245,13 +245,23 @@ def adjust(job, sums, settings, first, last):  # type: ignore[no-untyped-def]
 
 
 @within
-def add_taps(job, sums, events, distance, begin, end, first, last):  # type: ignore[no-untyped-def]
+def clear(job, sums, first, last):  # type: ignore[no-untyped-def]
+    """Put 0 into a pixel's sums of some images."""
+    for step in range(job.rows // job.images):
+        for image in range(first, last):
+            for c in range(COLUMNS):
+                store_sum(sums + (step * job.images + image) * LINE, c, np.int32(0))
+
+
+@within
+def add_taps(job, sums, events, distance, begin, end, first, last, fresh):  # type: ignore[no-untyped-def]
     """Add the taps ``begin`` to ``end``, column by column, to a pixel's sums of some images.
 
     Args:
         sums: address of a pixel's first row.
         events: address of the first row's, from which the taps' offsets count; rows are ``distance`` apart.
         first, last: images.
+        fresh: whether the sums are 0 so far, whatever is there.
     """
     prefer_wide_vectors()
     offsets = job.tap_offsets + 8 * begin
@@ -268,13 +278,13 @@ def add_taps(job, sums, events, distance, begin, end, first, last):  # type: ign
             now = sums + row * LINE
             here = events + row * distance
             if job.tap_wide:
-                _add_wide(here, distance, offsets, weights, count, now)
+                _add_wide(here, distance, offsets, weights, count, now, fresh)
                 row += 1
             elif row + TOGETHER <= last:
-                _add_some(here, distance, offsets, weights, count, now)
+                _add_some(here, distance, offsets, weights, count, now, fresh)
                 row += TOGETHER
             else:
-                _add_one(here, distance, offsets, weights, count, now)
+                _add_one(here, distance, offsets, weights, count, now, fresh)
                 row += 1
         first += between
         last += between

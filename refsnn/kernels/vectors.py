@@ -174,22 +174,24 @@ def _chunks(builder: ir.IRBuilder, count: ir.Value, chunk: ir.Value) -> ir.Value
 def make_taps(rows: int, *, wide: bool) -> Any:
     """Build the sums of what has one weight for each lane and tap, for so many rows of 32 lanes.
 
-    The intrinsic ``taps(events, distance, offsets, weights, count, sums)`` does, for every tap t and row r,
+    The intrinsic ``taps(events, distance, offsets, weights, count, sums, fresh)`` does, for every tap t and row r,
     ``sums[r][lane] += weights[t][lane] * events[r * distance + offsets[t] + lane]`` with exact int32 results:
 
     - ``events``: address of int8; ``distance``: bytes from one row's to the next;
     - ``offsets``: address of ``count`` int64, in bytes;
     - ``weights``: address of ``(count, 32)`` int16, which is exact while the sum over taps of ``|weight * event|`` fits
       int16; int32 if ``wide``;
-    - ``sums``: address of ``(rows, 32)`` int32.
+    - ``sums``: address of ``(rows, 32)`` int32; if ``fresh``, they are 0 so far, whatever is there.
     """
     vector, total = _vector(_I32 if wide else _I16), _vector(_I32)
     size = vector.element.width // 8 * LANES
 
     @intrinsic
-    def taps(context: Any, events: Any, distance: Any, offsets: Any, weights: Any, count: Any, sums: Any) -> Any:
+    def taps(
+        context: Any, events: Any, distance: Any, offsets: Any, weights: Any, count: Any, sums: Any, fresh: Any
+    ) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            events, distance, offsets, weights, count, sums = arguments
+            events, distance, offsets, weights, count, sums, fresh = arguments
             slots = [_stack_slot(builder, vector) for _ in range(rows)]
             for slot in slots:
                 builder.store(_constant(vector, 0), slot)
@@ -203,10 +205,11 @@ def make_taps(rows: int, *, wide: bool) -> Any:
             for row, slot in enumerate(slots):
                 address = builder.add(sums, ir.Constant(_I64, 4 * LANES * row))
                 found = builder.load(slot) if wide else builder.sext(builder.load(slot), total)
-                _store(builder, builder.add(_load(builder, address, total, 4), found), address, 4)
+                before = builder.select(fresh, _constant(total, 0), _load(builder, address, total, 4))
+                _store(builder, builder.add(before, found), address, 4)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 6), generate
+        return types.void(*[types.intp] * 6, types.boolean), generate
 
     return taps
 
