@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from refsnn.kernels.compiled import inlined, once, specialise
-from refsnn.kernels.maps import DEPTH, ROWS
+from refsnn.kernels.maps import ROWS
 from refsnn.kernels.rows import (
     LINE,
     SETTINGS,
@@ -42,7 +42,7 @@ JOB = np.dtype(
             "number",  # S
             "offsets",  # address of (K,) int64: of the events of each step of a sum, from their source
             "bounds",  # address of (blocks, S + 1) int64: the steps of each block of columns and source
-            "quads",  # address of (K,) int64: how many inputs by four of each step have weights
+            "quads",  # address of (K, 3) int64: see Dense.quads
             "weights",  # address of (K, 2, 16, 16, 4) int8: step, half of the columns, inputs by four, column, input
             "corrections",  # address of (blocks, COLUMNS) int32: minus 128 times the sums of weights if signed, else 0
             "tap_offsets",  # address of (Q,) int64, as offsets
@@ -129,13 +129,13 @@ class Kernels:
     Attributes:
         name: of the set.
         kernel: how it sums.
-        depth: inputs that its instruction multiplies at a time; the last ones of a step may have no weights.
         unsigned: whether they read events as unsigned bytes: those of maps with negative ones are to be flipped.
+        halves: whether they leave out the inputs of a step that have no weights for half of the columns.
     """
 
-    def __init__(self, name: str, kernel: Kernel, depth: int = DEPTH, unsigned: bool = False) -> None:
+    def __init__(self, name: str, kernel: Kernel, *, unsigned: bool = False, halves: bool = False) -> None:
         self.name = name
-        self.depth = depth
+        self.halves = halves
         self.unsigned = unsigned
         self.kernel = kernel
 

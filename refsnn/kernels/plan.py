@@ -127,10 +127,15 @@ class Dense:
 
     @cached_property
     def quads(self) -> NDArray[np.int64]:
-        """``(K,)``: inputs by four of each step, up to the last that has a weight."""
-        place = np.arange(1, DEPTH // 4 + 1, dtype=np.int8)[:, np.newaxis, np.newaxis]
-        last: NDArray[np.int8] = (place * (self.weights != 0)).max(axis=(1, 2, 3, 4), initial=0)
-        return last.astype(np.int64)
+        """``(K, 3)``: a step's inputs, by four, go to the first half of the columns up to the first number, to both up
+        to the second, and to the second half up to the third; what is left out has no weights."""
+        count = DEPTH // 4
+        place = np.arange(count, dtype=np.int8)[:, np.newaxis, np.newaxis]
+        used = self.weights != 0
+        end = np.where(used, place + 1, 0).max(axis=(2, 3, 4), initial=0)  # of each half
+        begin = np.where(used[:, 1], place, count).min(axis=(1, 2, 3), initial=count)
+        ends = np.stack([np.minimum(begin, end[:, 0]), end[:, 0], end.max(axis=1)], axis=1)
+        return np.ascontiguousarray(ends, np.int64)
 
     @cached_property
     def feeds(self) -> tuple[Feed, ...]:
@@ -404,9 +409,9 @@ class Call:
     @property
     def multiply_adds(self) -> int:
         """Of a run's dense sums, with the zeros that the instruction cannot leave out; taps are no part of it."""
-        job, depth = self._jobs[0], self._dense.kernels.depth
-        inputs = int((-(-4 * self._dense.quads // depth) * depth).sum())
-        return inputs * COLUMNS * self._cuts[-1] * int(job["inner"]) * int(job["rows"])
+        job, dense = self._jobs[0], self._dense
+        quads = dense.quads @ (-1, 1, 1) if dense.kernels.halves else np.full(len(dense.quads), DEPTH // 2)
+        return int(quads.sum()) * 2 * COLUMNS * self._cuts[-1] * int(job["inner"]) * int(job["rows"])
 
     def add(self, static: NDArray[np.int32]) -> None:
         """Add currents ``(N, H, W, C)`` in each step, until the next ones."""

@@ -56,7 +56,7 @@ def _sum_steps(
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         events, distance, tables, first, last, initial, between, sums = arguments
-        offsets, counts, weights = (builder.extract_value(tables, index) for index in range(3))
+        offsets, quads, weights = (builder.extract_value(tables, index) for index in range(3))
         kind = ir.FunctionType(_SUMS, [_SUMS, _BYTES, _BYTES])
         instruction = _function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
 
@@ -66,28 +66,34 @@ def _sum_steps(
         def ahead(address: ir.Value, distance: int) -> ir.Value:
             return builder.add(address, ir.Constant(_I64, distance))
 
+        def entry(address: ir.Value, index: ir.Value, size: int) -> ir.Value:
+            return builder.add(address, builder.mul(index, ir.Constant(_I64, size)))
+
         slots = [[_stack_slot(builder, _SUMS) for _ in range(2)] for _ in range(ROWS_AT_ONCE)]
         for row, pair in enumerate(slots):
             for half, slot in enumerate(pair):
                 address = builder.add(initial, builder.mul(between, ir.Constant(_I64, row)))
                 builder.store(load(ahead(address, 64 * half), _SUMS, 4), slot)
         with _for_range(builder, last, start=first, intp=_I64) as steps:
-            entry = builder.mul(steps.index, ir.Constant(_I64, 8))
-            base = builder.add(events, load(builder.add(offsets, entry), _I64, 8))
-            count = load(builder.add(counts, entry), _I64, 8)
-            panel = builder.add(weights, builder.mul(steps.index, ir.Constant(_I64, _STEP)))
+            base = builder.add(events, load(entry(offsets, steps.index, 8), _I64, 8))
+            panel = entry(weights, steps.index, _STEP)
+            ends = [load(ahead(entry(quads, steps.index, 24), 8 * part), _I64, 8) for part in range(3)]
             starts = [base]
             for _ in range(1, ROWS_AT_ONCE):
                 starts.append(builder.add(starts[-1], distance))
-            with _for_range(builder, count, intp=_I64) as quads:
-                line = builder.add(panel, builder.mul(quads.index, ir.Constant(_I64, 64)))
-                both = [load(ahead(line, _STEP // 2 * half), _BYTES, 64) for half in range(2)]
-                inside = builder.mul(quads.index, ir.Constant(_I64, 4))
-                for start, pair in zip(starts, slots, strict=True):
-                    quad = load(builder.add(start, inside), _I32, 4)
-                    operand = builder.bitcast(_splat(builder, quad), _BYTES)
-                    for half, slot in enumerate(pair):
-                        builder.store(builder.call(instruction, [builder.load(slot), operand, both[half]]), slot)
+            begin: ir.Value = ir.Constant(_I64, 0)
+            for halves, end in zip(((0,), (0, 1), (1,)), ends, strict=True):
+                with _for_range(builder, end, start=begin, intp=_I64) as inputs:
+                    line = entry(panel, inputs.index, 64)
+                    operands = {half: load(ahead(line, _STEP // 2 * half), _BYTES, 64) for half in halves}
+                    inside = builder.mul(inputs.index, ir.Constant(_I64, 4))
+                    for start, pair in zip(starts, slots, strict=True):
+                        quad = load(builder.add(start, inside), _I32, 4)
+                        event = builder.bitcast(_splat(builder, quad), _BYTES)
+                        for half, operand in operands.items():
+                            total = builder.call(instruction, [builder.load(pair[half]), event, operand])
+                            builder.store(total, pair[half])
+                begin = end
         for row, pair in enumerate(slots):
             for half, slot in enumerate(pair):
                 address = ahead(sums, row * LINE + 64 * half)
@@ -134,4 +140,4 @@ def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):
     return done
 
 
-dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing), depth=4, unsigned=True)
+dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing), unsigned=True, halves=True)
