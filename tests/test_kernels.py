@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -232,6 +233,26 @@ def test_codes_of_eight_digits_go_through_layers_and_pools(name, neuron, channel
     if dense is not None:
         planned = plan.plan(network, dense, dict.fromkeys((p.name for p in network.populations), 1 << 20), 8)
         assert set(planned) == (set() if neuron == "signed" else {"a", "b", "readout"})
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_what_is_left_out_of_a_step_has_no_weights(seed):
+    """Weights in a random stretch of inputs for each half of the columns, at times none."""
+    random = np.random.default_rng(seed)
+    weights = np.zeros((5, 2, 16, 16, 4), np.int8)
+    for half in weights.reshape(-1, 16, 16, 4):
+        begin, end = sorted(random.integers(0, 17, 2))
+        half[begin:end] = random.integers(-1, 2, half[begin:end].shape)
+    quads = plan.Dense.quads.func(SimpleNamespace(weights=weights))
+    left = weights.copy()
+    for step, rest, (second, first, end) in zip(weights, left, quads, strict=True):
+        rest[0, :first] = 0
+        rest[1, second:end] = 0
+        assert 0 <= second <= first <= end <= 16
+        assert not first or step[0, first - 1].any()
+        assert second == first or step[1, second].any()
+        assert not end or step[:, end - 1].any()
+    assert not left.any()
 
 
 class Broken:
