@@ -66,7 +66,7 @@ SIZES: dict[int, dict[str, Any]] = {
     32: {"rows": 1, "channels": 4, "pixels": 2, "columns": 4},
     64: {"rows": 1, "channels": 8, "pixels": 2, "columns": 4},
     128: {"rows": 1, "channels": 8, "pixels": 4, "columns": 4},
-    256: {"rows": 1, "channels": 16, "pixels": 4, "columns": 4},
+    256: {"rows": 1, "channels": 8, "pixels": 8, "columns": 4},
     512: {"rows": 1, "channels": 16, "pixels": 8, "columns": 4},
     1024: {"rows": 2, "channels": 16, "pixels": 8, "columns": 4},
 }

@@ -104,7 +104,7 @@ def test_rows_show_the_spread_of_seeds() -> None:
     slower = Figures(**{name: getattr(FOUND, name) for name in Figures.__slots__} | {"megahertz": 180.0, "seed": 2})
     cells = dict(zip(figures.COLUMNS, figures.row(parameters, [FOUND, slower]), strict=True))
     assert cells["lanes"] == "256"
-    assert cells["arranged as"] == "1 x 16 x 4 x 4"
+    assert cells["arranged as"] == "1 x 8 x 8 x 4"
     assert cells["LUT"] == "6,000 (7 %)"
     assert cells["MHz"] == "180.0 to 201.5"
     assert cells["integrate: LUT a lane"] == "22.5"
