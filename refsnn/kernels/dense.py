@@ -112,10 +112,10 @@ class Kernel:
     Attributes:
         begin, end: around the blocks of a call.
         add: ``add(job, block, outer, inner, row, rows, sums, ready, before, done, items)``: the dense part of the sums
-            of a block of columns for ``rows`` (at most ``ROWS``) rows from ``row`` on, counted from the position's
-            first; writes up to ``ROWS`` rows of ``COLUMNS`` int32 at the address ``sums``. In between it may finish
-            images of the group before, ``ready`` (block, outer, inner) with its sums at ``before``: those from ``done``
-            on, of ``items``. Returns how many are done then.
+            of a block of columns, which has one, for ``rows`` (at most ``ROWS``) rows from ``row`` on, counted from the
+            position's first; writes up to ``ROWS`` rows of ``COLUMNS`` int32 at the address ``sums``. In between it may
+            finish images of the group before, ``ready`` (block, outer, inner) with its sums at ``before``: those from
+            ``done`` on, of ``items``. Returns how many are done then.
     """
 
     begin: Callable[..., None]

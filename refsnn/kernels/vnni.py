@@ -18,9 +18,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from refsnn.kernels.dense import Kernel, Kernels
-from refsnn.kernels.maps import COLUMNS
 from refsnn.kernels.portable import connect, populations
-from refsnn.kernels.rows import LINE, load_index, store_sum
+from refsnn.kernels.rows import LINE, load_index
 
 __all__ = ["available", "connect", "dense", "populations"]
 
@@ -133,10 +132,6 @@ def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):
             if first < last:
                 _dot(events, distance, (job.offsets, job.quads, job.weights), first, last, initial, between, here)
                 initial, between = here, LINE
-        if not between:
-            for line in range(ROWS_AT_ONCE):
-                for c in range(COLUMNS):
-                    store_sum(here + line * LINE, c, np.int32(0))
     return done
 
 
