@@ -26,6 +26,9 @@ __all__ = ["available", "connect", "dense", "populations"]
 ROWS_AT_ONCE = 8
 """Rows whose sums, two registers each, stay in registers."""
 
+STEPS_AT_ONCE = 12
+"""Steps whose weights, 2 kB each, stay in the first-level cache while all rows take them."""
+
 _LANES = 16
 _STEP = 2048
 
@@ -117,21 +120,22 @@ def _nothing():  # type: ignore[no-untyped-def]
 
 
 def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):  # type: ignore[no-untyped-def]
-    """See ``dense.Kernel``."""
-    for begin in range(0, rows, ROWS_AT_ONCE):
-        here = sums + begin * LINE
-        initial = job.corrections + block * LINE
-        between: Any = np.int64(0)
-        for index in range(job.number):
-            source = job.sources + 32 * index
-            distance = load_index(source, 3)
-            events = load_index(source, 0) + outer * load_index(source, 1) + inner * load_index(source, 2)
-            events += (row + begin) * distance
-            bounds = block * (job.number + 1) + index
-            first, last = load_index(job.bounds, bounds), load_index(job.bounds, bounds + 1)
-            if first < last:
-                _dot(events, distance, (job.offsets, job.quads, job.weights), first, last, initial, between, here)
-                initial, between = here, LINE
+    """See ``dense.Kernel``. Some steps are taken for all rows before the next, while their weights are near."""
+    initial = job.corrections + block * LINE
+    between: Any = np.int64(0)
+    for index in range(job.number):
+        source = job.sources + 32 * index
+        distance = load_index(source, 3)
+        events = load_index(source, 0) + outer * load_index(source, 1) + inner * load_index(source, 2)
+        bounds = block * (job.number + 1) + index
+        end = load_index(job.bounds, bounds + 1)
+        for first in range(load_index(job.bounds, bounds), end, STEPS_AT_ONCE):
+            last = min(first + STEPS_AT_ONCE, end)
+            tables = job.offsets, job.quads, job.weights
+            for begin in range(0, rows, ROWS_AT_ONCE):
+                here = events + (row + begin) * distance
+                _dot(here, distance, tables, first, last, initial + begin * between, between, sums + begin * LINE)
+            initial, between = sums, LINE
     return done
 
 
