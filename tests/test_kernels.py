@@ -21,17 +21,29 @@ from refsnn.experiment import Request, perform
 from refsnn.kernels import amx, avx2, maps, plan, vnni
 from refsnn.network import CAP_STEPS, NO_CAP, Input, MaxPool, Network, Projection, Readout, Spiking, SumPool
 from refsnn.simulate import simulate
+from tests import emulated
 from tests.naive import Twin
 from tests.networks import BINARY, RATE, SEPARATED, networks
 
-wide = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-sets = pytest.mark.parametrize("name", kernels.SETS)
+wide = settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
 COUNTERS = ("spikes", "saturations", "synaptic_operations")
 
 
 def needs(name):
     if name not in kernels.available():
         pytest.skip(f"this machine cannot run the kernel set '{name}'")
+
+
+@pytest.fixture(params=(*kernels.SETS, emulated.NAME))
+def name(request, monkeypatch):
+    """Every kernel set, and ``amx`` without its instructions."""
+    if request.param == emulated.NAME:
+        emulated.put_in(monkeypatch)
+    needs(request.param)
+    return request.param
 
 
 def images_for(network, number, seed=0):
@@ -48,7 +60,6 @@ def same_as_the_twin(name, network, steps, batch=2, number=3, seed=0):
     assert got.drain_steps[0] == expected.drain_steps
 
 
-@sets
 @wide
 @given(
     network=st.one_of(networks(), networks(drains=(1, 2)), networks(schedules=(SEPARATED,))),
@@ -56,15 +67,12 @@ def same_as_the_twin(name, network, steps, batch=2, number=3, seed=0):
     batch=st.integers(1, 3),
 )
 def test_random_networks_equal_the_twin(name, network, steps, batch):
-    needs(name)
     same_as_the_twin(name, network, steps, batch)
 
 
-@sets
 @wide
 @given(network=networks(schedules=(BINARY,)), steps=st.integers(1, 8))
 def test_binary_networks_equal_the_twin(name, network, steps):
-    needs(name)
     same_as_the_twin(name, network, steps)
 
 
@@ -163,12 +171,10 @@ SHAPES = {
 }
 
 
-@sets
 @pytest.mark.parametrize("schedule", [RATE, SEPARATED, BINARY], ids=["rate", "separated", "binary"])
 @pytest.mark.parametrize("case", SHAPES)
 def test_layers_of_every_shape_equal_the_portable_kernels(name, case, schedule):
     """The portable set has its own test against the twin, which is too slow for maps of this size."""
-    needs(name)
     for index, neuron in enumerate(("if", "dual", "signed")):
         network = layered(**SHAPES[case], schedule=schedule, neuron=neuron, cap=NO_CAP if neuron == "if" else CAP_STEPS)
         images = images_for(network, 5)
@@ -183,13 +189,11 @@ def test_layers_of_every_shape_equal_the_portable_kernels(name, case, schedule):
                     np.testing.assert_array_equal(getattr(got, counter)[key], value, err_msg=f"{counter} of {key}")
 
 
-@sets
 @pytest.mark.parametrize("schedule", [RATE, BINARY], ids=["rate", "binary"])
 @pytest.mark.parametrize("case", ["padded to a wide map", "a narrow map of odd width", "onto other channels"])
 @pytest.mark.parametrize("dense", [True, False], ids=["unfolded", "pooled"])
 def test_a_sum_pool_may_be_part_of_the_dense_projection_behind_it(name, schedule, case, dense, monkeypatch):
     """Of maps of 7 x 7 the windows leave out the last line and column."""
-    needs(name)
     if not dense:
         monkeypatch.setattr(plan, "PANEL_BYTES", 0)
     network = layered(**SHAPES[case], schedule=schedule)
@@ -202,13 +206,11 @@ def test_a_sum_pool_may_be_part_of_the_dense_projection_behind_it(name, schedule
     assert expected.membranes.any()
 
 
-@sets
 @pytest.mark.parametrize("zero_padding", [True, False])
 @pytest.mark.parametrize("neuron", ["if", "dual", "signed"])
 @pytest.mark.parametrize("channels", [12, 40])
 def test_codes_of_eight_digits_go_through_layers_and_pools(name, neuron, channels, zero_padding):
     """Without negative ones they are held in 8 bits with an offset, and need no event-driven kernel."""
-    needs(name)
     network = layered((channels, channels), 6, schedule=BINARY, neuron=neuron)
     pool = MaxPool(
         name="pool",
@@ -265,7 +267,6 @@ class Broken:
         raise RuntimeError
 
 
-@sets
 @wide
 @given(
     network=st.one_of(
@@ -274,7 +275,6 @@ class Broken:
 )
 def test_what_is_kept_from_run_to_run_changes_nothing(name, network):
     """Memory, calls and the order of work serve the next run; counts of a run that failed are lost."""
-    needs(name)
     same_as_the_twin(name, network, 2, batch=2, number=5)
     same_as_the_twin(name, network, 2, batch=2, number=4, seed=1)
     same_as_the_twin(name, network, 3, batch=1)
@@ -284,10 +284,8 @@ def test_what_is_kept_from_run_to_run_changes_nothing(name, network):
     same_as_the_twin(name, network, 2, batch=1, seed=3)
 
 
-@sets
 @pytest.mark.parametrize("case", ["several blocks", "a narrow map of odd width"])
 def test_threads_that_share_an_image_give_the_same_bits(name, case, monkeypatch):
-    needs(name)
     monkeypatch.setattr(maps, "WORTH_SHARING", 0)
     network = dataclasses.replace(layered(**SHAPES[case]), membrane_bits=9)
     images = images_for(network, 2)
@@ -301,10 +299,8 @@ def test_threads_that_share_an_image_give_the_same_bits(name, case, monkeypatch)
                 np.testing.assert_array_equal(getattr(shared, counter)[key], value, err_msg=f"{counter} of {key}")
 
 
-@sets
 def test_a_single_wide_layer_equals_the_twin(name):
     """The dense kernels' own shapes, small enough for the twin."""
-    needs(name)
     same_as_the_twin(name, layered((40, 40), 3), 3)
     same_as_the_twin(name, layered((16, 16), 3, weight=127), 2)
 
@@ -322,21 +318,17 @@ def compare(name, request):
                 )
 
 
-@sets
 def test_shipped_examples_are_the_same_image_for_image(name):
-    needs(name)
     examples = sorted((Path(__file__).parents[1] / "examples").glob("*.h5"))
     with_images = [example for example in examples if read(example).test is not None]
     assert len(with_images) >= 3
     for example in with_images:
-        compare(name, Request(weights=example, steps=(1, 4), limit=100))
+        compare(name, Request(weights=example, steps=(1, 4), limit=5 if name == emulated.NAME else 100))
 
 
 @pytest.mark.data
 @pytest.mark.slow
-@sets
 def test_mlperf_tiny_resnet8_is_the_same_image_for_image(name, shared_data):
-    needs(name)
     compare(
         name,
         Request(
@@ -344,6 +336,7 @@ def test_mlperf_tiny_resnet8_is_the_same_image_for_image(name, shared_data):
             data=shared_data / "cifar10-lossless.npz",
             methods=("ecl", "spikeconverter"),
             steps=(4,),
+            limit=20 if name == emulated.NAME else None,
         ),
     )
 
