@@ -139,6 +139,8 @@ def unpacked(images: Path | None, folder: Path) -> Path | None:
     if not target.is_dir():
         part = target.with_name(f".{target.name}.part")
         with tarfile.open(images) as archive:
-            archive.extractall(part, filter="data")
+            # Python 3.11.3 and older, such as Debian 12's, extract what the archive holds wherever it says.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(part)
         part.rename(target)
     return target
