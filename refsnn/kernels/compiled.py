@@ -8,6 +8,7 @@ function has a name of its own, which ends with a digest of all files.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import threading
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 import numba
+from numba.core import event
 
 P = ParamSpec("P")
 Made = TypeVar("Made")
@@ -42,6 +44,28 @@ _DIGEST = _digest(_sources())
 _names: set[str] = set()
 
 _making = threading.RLock()
+
+
+class _WithoutCollection(event.Listener):
+    """Keeps Python from looking for garbage while Numba compiles, which makes much that stays and little garbage."""
+
+    depth = 0
+    enabled = False
+
+    def on_start(self, event: Any) -> None:
+        if self.depth == 0:
+            self.enabled = gc.isenabled()
+            gc.disable()
+        self.depth += 1
+
+    def on_end(self, event: Any) -> None:
+        self.depth -= 1
+        if self.depth == 0 and self.enabled:
+            gc.enable()
+
+
+_register: Any = event.register
+_register("numba:compile", _WithoutCollection())  # Numba has a lock around it
 
 
 def compiled(function: Any, *, within: bool = False, inline: bool = False) -> Any:

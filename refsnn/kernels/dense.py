@@ -23,7 +23,6 @@ from refsnn.kernels.rows import (
     SETTINGS,
     add_taps,
     adjust,
-    clear,
     count_codes,
     count_spikes,
     fire_once,
@@ -255,7 +254,7 @@ def _finish(job, ready, sums, first, last):  # type: ignore[no-untyped-def]
                 add_taps(job, rows, events, load_index(source, 3), tap, end_tap, begin, end, fresh)
                 fresh = False
         if fresh:
-            clear(job, rows, begin, end)
+            add_taps(job, rows, rows, 0, 0, 0, begin, end, fresh)
         if job.adjust:
             adjust(job, rows, job.adjust + block * 3 * LINE, begin, end)
         constant = job.constant + block * job.constant_block

@@ -53,15 +53,11 @@ clamped: Any = None
 advance_one: Any = None
 advance_two: Any = None
 advance_some: Any = None
-take: Any = None
-"""Stand for the parts of the next three functions, which ``make_fire`` puts in."""
+"""Stand for the parts of the next two functions, which ``make_fire`` puts in."""
 
 
-def _advance(first, step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
-    """Take ``number`` steps from ``step`` on; return how often a membrane was clamped.
-
-    ``first`` says whether it is step 0. It is a number in every call, so LLVM leaves out what it decides.
-    """
+def _advance(step, sums, job, columns, constant, settings, row, distance):  # type: ignore[no-untyped-def]
+    """Take ``number`` steps from ``step`` on; return how often a membrane was clamped."""
     prefer_wide_vectors()  # LLVM makes vectors of it before it is inlined
     low = np.int32(job.low if counted else NEVER)
     high = np.int32(job.high if counted else NEVER)
@@ -76,6 +72,7 @@ def _advance(first, step, sums, job, columns, constant, settings, row, distance)
         added = settings + 3 * LINE
         now = now if between else added
     clamps = np.int32(0)
+    first = step == 0
     for c in range(COLUMNS):
         # Both are read in any case: read from one address or the other, LLVM would have to look whether it is where
         # they are stored, and take the columns one by one if it is.
@@ -103,40 +100,35 @@ def _advance(first, step, sums, job, columns, constant, settings, row, distance)
     return clamps
 
 
-def _take(first, step, steady, sums, job, columns, constant, settings, target, by_step):  # type: ignore[no-untyped-def]
-    """Take as many steps as go together, and return their number."""
-    whole = columns == COLUMNS
-    row = target if whole else job.membranes + 2 * LINE
-    distance = by_step if whole else COLUMNS
-    if step + TOGETHER <= steady:
-        advance_some(first, step, sums, job, columns, constant, settings, row, distance)
-        taken = TOGETHER
-    elif step + 2 <= steady:
-        advance_two(first, step, sums, job, columns, constant, settings, row, distance)
-        taken = 2
-    else:
-        clamps = advance_one(first, step, sums, job, columns, constant, settings, row, distance)
-        if clamped:
-            store_total(job.saturated, step, load_total(job.saturated, step) + clamps)
-        taken = 1
-    if not whole:
-        for part in range(taken):
-            copy_events(target + part * by_step, row + part * COLUMNS, columns)
-    return taken
-
-
 def _fire(job, sums, columns, constant, settings, out, begin, end):  # type: ignore[no-untyped-def]
     prefer_wide_vectors()
     by_step = job.images * job.out_row
     steady = 0 if clamped else job.input_steps  # of these steps, several are taken at a time
+    whole = columns == COLUMNS
+    distance = by_step if whole else COLUMNS
     for image in range(begin, end):
         now = sums + image * LINE
         added = constant + image * job.constant_image
         target = out + image * job.out_row
-        step = take(np.int64(1), np.int64(0), steady, now, job, columns, added, settings, target, by_step)
+        step = np.int64(0)
         while step < job.steps:
-            target = out + image * job.out_row + step * by_step
-            step += take(np.int64(0), step, steady, now, job, columns, added, settings, target, by_step)
+            row = target if whole else job.membranes + 2 * LINE
+            if step + TOGETHER <= steady:
+                advance_some(step, now, job, columns, added, settings, row, distance)
+                taken = TOGETHER
+            elif step + 2 <= steady:
+                advance_two(step, now, job, columns, added, settings, row, distance)
+                taken = 2
+            else:
+                clamps = advance_one(step, now, job, columns, added, settings, row, distance)
+                if clamped:
+                    store_total(job.saturated, step, load_total(job.saturated, step) + clamps)
+                taken = 1
+            for part in range(taken):
+                if not whole:
+                    copy_events(target, row + part * COLUMNS, columns)
+                target += by_step
+            step += taken
 
 
 def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
@@ -156,7 +148,6 @@ def make_fire(counted: bool, clamped: bool) -> Callable[..., None]:
     for name, number in {"advance_one": 1, "advance_two": 2, "advance_some": TOGETHER}.items():
         parts["number"] = number
         parts[name] = specialise(_advance, name + kind, parts, within=True, inline=True)
-    parts["take"] = specialise(_take, "take" + kind, parts, within=True, inline=True)
     made: Callable[..., None] = specialise(_fire, "fire" + kind, parts, within=True)
     return made
 
@@ -245,15 +236,6 @@ def adjust(job, sums, settings, first, last):  # type: ignore[no-untyped-def]
 
 
 @within
-def clear(job, sums, first, last):  # type: ignore[no-untyped-def]
-    """Put 0 into a pixel's sums of some images."""
-    for step in range(job.rows // job.images):
-        for image in range(first, last):
-            for c in range(COLUMNS):
-                store_sum(sums + (step * job.images + image) * LINE, c, np.int32(0))
-
-
-@within
 def add_taps(job, sums, events, distance, begin, end, first, last, fresh):  # type: ignore[no-untyped-def]
     """Add the taps ``begin`` to ``end``, column by column, to a pixel's sums of some images.
 
@@ -261,7 +243,7 @@ def add_taps(job, sums, events, distance, begin, end, first, last, fresh):  # ty
         sums: address of a pixel's first row.
         events: address of the first row's, from which the taps' offsets count; rows are ``distance`` apart.
         first, last: images.
-        fresh: whether the sums are 0 so far, whatever is there.
+        fresh: whether the sums are 0 so far, whatever is there; without taps they are made so.
     """
     prefer_wide_vectors()
     offsets = job.tap_offsets + 8 * begin
