@@ -1,11 +1,13 @@
 """What Numba keeps of compiled kernels is used for as long as the source of all that they inline is the same."""
 
+import gc
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numba
 import pytest
 
 import refsnn
@@ -75,3 +77,35 @@ def test_threads_make_a_kernel_once():
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: kernels.rate(True, True), range(64)))
     assert len(set(map(id, made))) == 1
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_python_looks_for_garbage_after_a_compilation_as_before(enabled):
+    """Also where compilations are nested, and where one fails."""
+    seen = []
+
+    @numba.extending.intrinsic
+    def look(context):
+        seen.append(gc.isenabled())
+        return numba.types.intp(), lambda context, builder, signature, arguments: context.get_constant(
+            signature.return_type, 0
+        )
+
+    outer = numba.njit(lambda: inner() + look())
+    inner = numba.njit(lambda: look())
+    broken = numba.njit(lambda: look() + "")
+    assert gc.isenabled()
+    try:
+        if not enabled:
+            gc.disable()
+        with pytest.raises(numba.TypingError):
+            broken()
+        assert gc.isenabled() == enabled
+        try:
+            outer()
+        finally:
+            assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
+    assert seen
+    assert not any(seen)
