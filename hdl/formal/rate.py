@@ -72,12 +72,18 @@ class Conservation(Rate):
 
     def prove(self, m: Module) -> None:
         self.follow(m)
-        load = self.later(m, self.load, self.neuron.latency)
+        twin, load = self.twin, self.later(m, self.load, self.neuron.latency)
         before, after = self.memory, self.neuron.after
-        step = self.ended & ~load & ~self.at_end(m, self.twin.saturated)
-        moved = after.membrane - before.membrane == self.at_end(m, self.twin.current) - self.spent()
+        step = self.ended & ~load & ~self.at_end(m, twin.saturated)
+        moved = after.membrane + self.spent() == before.membrane + self.at_end(m, twin.current)
         counted = after.count - before.count == self.neuron.spike.as_signed()
+        # The twin conserves, and the neuron begins and ends with what the twin said: these halve the solver's time.
+        taken = Mux(twin.spike == 1, twin.up, Mux(twin.spike == -1, -twin.up, 0))
         m.d.comb += [
+            Assert(twin.v + taken == twin.u),
+            Assert(~self.ended | (after.membrane == self.at_end(m, twin.v))),
+            Assert(~self.ended | (before.membrane == self.at_end(m, twin.state.membrane))),
+            Assert(~step | (self.spent() == self.at_end(m, taken))),
             Assert(~(self.ended & load) | ((after.membrane == self.constants.initial) & (after.count == 0))),
             Assert(~step | moved),
             Assert(~step | counted),
