@@ -62,6 +62,10 @@ class Cluster:
             yield from self._run(blocks)
         except self._lost as error:
             raise self._gone() from error
+        except RuntimeError as error:
+            if str(error) != "IOLoop is closed":  # Dask has no class for it
+                raise
+            raise self._gone() from error
 
     def _run(self, blocks: Iterable[Block]) -> Iterator[Done]:
         left = iter(blocks)
