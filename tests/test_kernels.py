@@ -37,13 +37,20 @@ def needs(name):
         pytest.skip(f"this machine cannot run the kernel set '{name}'")
 
 
-@pytest.fixture(params=(*kernels.SETS, emulated.NAME))
+FOLDING = "vnni, always folding"
+
+
+@pytest.fixture(params=(*kernels.SETS, FOLDING, emulated.NAME))
 def name(request, monkeypatch):
-    """Every kernel set, and ``amx`` without its instructions."""
+    """Every kernel set, also folding where that does not pay, and ``amx`` without its instructions."""
     if request.param == emulated.NAME:
         emulated.put_in(monkeypatch)
-    needs(request.param)
-    return request.param
+    name = request.param.partition(",")[0]
+    needs(name)
+    if request.param == FOLDING:
+        monkeypatch.setattr(plan, "FOLDING", -1)
+        monkeypatch.setattr(plan, "UNFOLDING", -1)
+    return name
 
 
 def images_for(network, number, seed=0):
@@ -191,14 +198,14 @@ def test_layers_of_every_shape_equal_the_portable_kernels(name, case, schedule):
 
 @pytest.mark.parametrize("schedule", [RATE, BINARY], ids=["rate", "binary"])
 @pytest.mark.parametrize("case", ["padded to a wide map", "a narrow map of odd width", "onto other channels"])
-@pytest.mark.parametrize("dense", [True, False], ids=["unfolded", "pooled"])
+@pytest.mark.parametrize("dense", [True, False], ids=["without", "pooled"])
 def test_a_sum_pool_may_be_part_of_the_dense_projection_behind_it(name, schedule, case, dense, monkeypatch):
     """Of maps of 7 x 7 the windows leave out the last line and column."""
     if not dense:
         monkeypatch.setattr(plan, "PANEL_BYTES", 0)
     network = layered(**SHAPES[case], schedule=schedule)
     readout = network.projections[-1]
-    assert (plan._unfold(readout, network[readout.source].shape).pool is None) == dense
+    assert (plan._without_pool(readout, network[readout.source].shape).pool is None) == dense
     images = images_for(network, 5)
     got = simulate(network, images, 4, kernels=name, batch=2, threads=1)
     expected = simulate(network, images, 4, kernels="blas", batch=5, threads=1)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from refsnn.kernels.compiled import inlined, once, specialise
+from refsnn.kernels.folding import fold, unfold
 from refsnn.kernels.maps import ROWS
 from refsnn.kernels.rows import (
     LINE,
@@ -52,6 +53,11 @@ JOB = np.dtype(
             "inner",  # inner positions; the outer ones are given to the call
             "group",  # inner positions in one go
             "rows",  # of sums at each position
+            "dense_rows",  # of them, or what they are folded to, for the dense part
+            "fold_bits",  # k of folding, or 0
+            "folds",  # address of (F,) of folding.FOLD
+            "folds_number",  # F
+            "folded",  # memory for the sums of folded rows of one group
             "band",  # outer positions for which a block of columns is worked on before the next block
             "outers_abreast",  # outer positions that are worked on by turns, as their events share cache lines,
             "blocks_abreast",  # or blocks of columns
@@ -130,10 +136,14 @@ class Kernels:
         kernel: how it sums.
         unsigned: whether they read events as unsigned bytes: those of maps with negative ones are to be flipped.
         halves: whether they leave out the inputs of a step that have no weights for half of the columns.
+        folds: rows that they sum at once, if they sum four rows of spikes as three (``folding``), or 0.
     """
 
-    def __init__(self, name: str, kernel: Kernel, *, unsigned: bool = False, halves: bool = False) -> None:
+    def __init__(
+        self, name: str, kernel: Kernel, *, unsigned: bool = False, halves: bool = False, folds: int = 0
+    ) -> None:
         self.name = name
+        self.folds = folds
         self.halves = halves
         self.unsigned = unsigned
         self.kernel = kernel
@@ -190,6 +200,8 @@ def _layer(address, first, last):  # type: ignore[no-untyped-def]
     begin()
     for start in range(first, last, job.band):
         stop = min(start + job.band, last)
+        if job.fold_bits:
+            fold(job, first, start, stop)
         for block in range(0, job.blocks, job.blocks_abreast):
             end_block = min(block + job.blocks_abreast, job.blocks)
             for outer in range(start, stop, job.outers_abreast):
@@ -200,14 +212,17 @@ def _layer(address, first, last):  # type: ignore[no-untyped-def]
                 ready, items = (block, outer, none), none
                 for inner in range(0, job.inner, job.group):
                     positions = min(job.group, job.inner - inner)
-                    total = positions * job.rows
+                    total = positions * job.dense_rows
                     for b in range(block, end_block):
                         summed = total if _has_steps(job, b) else none
                         for o in range(outer, end_outer):
                             done = none
+                            sums = job.folded if job.fold_bits else now
                             for row in range(0, summed, ROWS):
                                 rows = min(ROWS, summed - row)
-                                done = add(job, b, o, inner, row, rows, now + row * LINE, ready, before, done, items)
+                                done = add(job, b, o, inner, row, rows, sums + row * LINE, ready, before, done, items)
+                            if job.fold_bits and summed:
+                                unfold(job, positions, now)
                             finish(job, ready, before, done, items)
                             now, before = before, now
                             ready, items = (b, o, inner), positions * job.images

@@ -8,7 +8,7 @@ and tap becomes taps instead (``_channelwise``). A population that cannot be pac
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from refsnn.errors import WidthError
 from refsnn.geometry import NO_PADDING, Padding, Shape
 from refsnn.kernels.dense import JOB, Kernels
+from refsnn.kernels.folding import FOLD, FOLDED, folded_rows, largest_sum
 from refsnn.kernels.maps import COLUMNS, DEPTH, REACH, ROWS, Counts, Layout, Maps, Memory, narrow_depth
 from refsnn.kernels.remembered import remember
 from refsnn.kernels.rows import SCRATCH, SETTINGS
+from refsnn.kernels.vectors import SIGNED_BITS, UNSIGNED_BITS
 from refsnn.network import Input, MaxPool, Network, Projection, Readout, Spiking, SumPool
 from refsnn.ranges import analyse
 
@@ -41,6 +43,12 @@ PANEL_BYTES = 700_000
 
 ABREAST_BYTES = 1 << 13
 """Weights of two blocks of columns that are worked on by turns; larger ones would leave the first-level cache."""
+
+FOLDING = 120
+"""What folding four rows of 64 bytes takes: as long as so many ``Dense.operands``."""
+
+UNFOLDING = 32
+"""What unfolding four rows of sums of a block of columns takes, likewise."""
 
 Feed: TypeAlias = tuple[str, SumPool | None]
 """A population and the sum-pool that its events go through."""
@@ -76,6 +84,7 @@ class Dense:
         bounds: ``(blocks, S + 1) int64``.
         weights: ``(K, 2, 16, 16, 4) int8``.
         signed: whether there may be negative events, as they are held.
+        fold_bits: k of ``folding`` for the rows that have steps, or 0.
         corrections: ``(blocks, COLUMNS) int32``: minus 128 times the sums of weights where ``signed``, else 0.
         tap_symbols, tap_readers: as ``symbols`` and ``readers_of``, ``(Q, 4)`` and ``(Q,)``.
         tap_bounds: as ``bounds``.
@@ -99,6 +108,7 @@ class Dense:
     bounds: NDArray[np.int64]
     weights: NDArray[np.int8]
     signed: bool
+    fold_bits: int
     corrections: NDArray[np.int32]
     tap_symbols: NDArray[np.int64]
     tap_readers: NDArray[np.int64]
@@ -138,6 +148,11 @@ class Dense:
         return np.ascontiguousarray(ends, np.int64)
 
     @cached_property
+    def operands(self) -> int:
+        """How often a row of events is multiplied with weights: four inputs with one half of a block's columns."""
+        return int((self.quads @ (-1, 1, 1)).sum()) if self.kernels.halves else len(self.quads) * DEPTH // 2
+
+    @cached_property
     def feeds(self) -> tuple[Feed, ...]:
         """What it reads, each once."""
         return tuple(dict.fromkeys(reader.feed for reader in self.readers))
@@ -173,26 +188,15 @@ class Dense:
         turns = target.wide and 2 * self.weights.nbytes <= len(self.bounds) * ABREAST_BYTES
         split = self._split(layouts) if 1 < rows < ROWS else {}
         views = [split[index].layout if index in split else layout for index, layout in enumerate(layouts)]
-        symbols, tap_symbols = self.symbols.copy(), self.tap_symbols.copy()
-        sources = np.empty((len(self.readers), 4), np.int64)
-        for index, (reader, layout, view) in enumerate(zip(self.readers, layouts, views, strict=True)):
-            _, line, column, row = view.strides
-            first = [layout.halo[0] - reader.padding[0], layout.halo[2] - reader.padding[2]]
-            by_line, by_group = reader.lines * line, reader.columns * pixels * column
-            by_outer, by_inner = (by_group, by_line) if self.lines_inner else (by_line, by_group)
-            if index in split:
-                axis = split[index].axis
-                by_inner //= split[index].stride
-                for cells, of in ((symbols, self.readers_of), (tap_symbols, self.tap_readers)):
-                    cells[of == index, axis] = split[index].place(first[axis - 1] + cells[of == index, axis])
-                first[axis - 1] = 0
-            elif rows == 1 and by_inner <= REACH * row:
-                row = by_inner  # the only row of a position, so the next one is that of the next position
-            sources[index] = first[0] * line + first[1] * column, by_outer, by_inner, row
-        flat = len(sources) > 0 and all(source[2] == rows * source[3] for source in sources)
-        strides = np.array([(*view.strides[:3], 1) for view in views], np.int64).reshape(-1, 4)
-        offsets = (symbols * strides[self.readers_of]).sum(axis=1)
-        taps = (tap_symbols * strides[self.tap_readers]).sum(axis=1)
+        sources = self._sources(layouts, views, split)
+        flat = len(sources) > 0 and bool((sources[:, 2] == rows * sources[:, 3]).all())
+        group = _group(rows) if flat else 1
+        folds = self._folds(layouts, views, inner * outer, group)
+        if folds:
+            views = [folds[index].layout if index in folds else view for index, view in enumerate(views)]
+            sources = self._sources(layouts, views, split)
+        offsets = self._offsets(self.symbols, self.readers_of, layouts, views, split)
+        taps = self._offsets(self.tap_symbols, self.tap_readers, layouts, views, split)
         sums = (inner * outer, rows, len(self.bounds) * COLUMNS)
         if out is None:
             row = 4 * sums[2]
@@ -218,8 +222,10 @@ class Dense:
             "tap_wide": self.tap_weights.itemsize == 4,
             "blocks": len(self.bounds),
             "inner": inner,
-            "group": _group(rows) if flat else 1,
+            "group": group,
             "rows": rows,
+            "dense_rows": folded_rows(rows) if folds else rows,
+            "fold_bits": self.fold_bits if folds else 0,
             "band": outers if self.weights.nbytes <= PANEL_BYTES else outer,
             "outers_abreast": outers,
             "blocks_abreast": 2 if turns else 1,
@@ -252,10 +258,46 @@ class Dense:
         job = np.zeros(1, JOB)
         for name, value in values.items():
             job[name] = value
-        in_group = _group(rows) * rows if flat else rows
-        room = -(-in_group // ROWS) * ROWS
+        room = -(-group * rows // ROWS) * ROWS
         job["scratch_half"] = 4 * room * COLUMNS
-        return Prepared(kernel, job, sources, outer, sums, counted, room, split, held=(offsets, taps))
+        return Prepared(kernel, job, sources, outer, sums, counted, room, split, folds, held=(offsets, taps))
+
+    def _sources(
+        self, layouts: Sequence[Layout], views: Sequence[Layout], split: dict[int, Split]
+    ) -> NDArray[np.int64]:
+        """The job's, relative to the first byte of what is read: ``views`` of maps with these ``layouts``."""
+        pixels = Layout(self.shape, 1).pixels
+        sources = np.empty((len(self.readers), 4), np.int64)
+        for index, (reader, layout, view) in enumerate(zip(self.readers, layouts, views, strict=True)):
+            _, line, column, row = view.strides
+            first = [layout.halo[0] - reader.padding[0], layout.halo[2] - reader.padding[2]]
+            by_line, by_group = reader.lines * line, reader.columns * pixels * column
+            by_outer, by_inner = (by_group, by_line) if self.lines_inner else (by_line, by_group)
+            if index in split:
+                by_inner //= split[index].stride
+                first[split[index].axis - 1] = 0
+            elif view.rows == 1 and by_inner <= REACH * row:
+                row = by_inner  # the only row of a position, so the next one is that of the next position
+            sources[index] = first[0] * line + first[1] * column, by_outer, by_inner, row
+        return sources
+
+    def _offsets(
+        self,
+        symbols: NDArray[np.int64],
+        readers: NDArray[np.int64],
+        layouts: Sequence[Layout],
+        views: Sequence[Layout],
+        split: dict[int, Split],
+    ) -> NDArray[np.int64]:
+        """Of the events of symbols, each of its reader, from their source."""
+        cells = symbols.copy()
+        for index, each in split.items():
+            side = 2 * each.axis - 2  # the top, or the left
+            first = layouts[index].halo[side] - self.readers[index].padding[side]
+            cells[readers == index, each.axis] = each.place(first + cells[readers == index, each.axis])
+        strides = np.array([(*view.strides[:3], 1) for view in views], np.int64).reshape(-1, 4)
+        offsets: NDArray[np.int64] = (cells * strides[readers]).sum(axis=1)
+        return offsets
 
     def _split(self, layouts: tuple[Layout, ...]) -> dict[int, Split]:
         """By reader, the copies that let neighbouring positions fill a tile where strides part them."""
@@ -264,6 +306,37 @@ class Dense:
             return {}
         strides = [reader.lines if self.lines_inner else reader.columns for reader in self.readers]
         return {index: Split(layouts[index], axis, stride) for index, stride in enumerate(strides) if stride > 1}
+
+    def _folds(self, layouts: Sequence[Layout], views: Sequence[Layout], positions: int, group: int) -> dict[int, Fold]:
+        """By reader, how what it reads is folded, where that takes less than it saves."""
+        dense = [int(index) for index in np.unique(self.readers_of)]
+        rows = views[dense[0]].rows if dense and self.fold_bits else 0
+        if rows < FOLDED:
+            return {}
+        at_once = self.kernels.folds
+        fewer = -(-group * rows // at_once) - -(-group * folded_rows(rows) // at_once)
+        saved = fewer * at_once * self.operands * positions // group
+        blocks = int((self.bounds[:, 0] < self.bounds[:, -1]).sum())
+        spent = UNFOLDING * blocks * positions * (rows // FOLDED)
+        spent += sum(FOLDING * views[index].bytes // (FOLDED * DEPTH) for index in dense)
+        return {index: self._fold(index, layouts[index], views[index]) for index in dense} if saved > spent else {}
+
+    def _fold(self, index: int, maps: Layout, view: Layout) -> Fold:
+        """Narrow maps are folded all at once, others line by line."""
+        layout = replace(view, rows=folded_rows(view.rows))
+        reader = self.readers[index]
+        first, step = maps.halo[0] - reader.padding[0], reader.lines
+        span = 1 + int(self.symbols[self.readers_of == index, 1].max())
+        if self.lines_inner:
+            first, step, span = 0, 0, view.size[1]
+        units, size = (view.size[2], DEPTH) if view.wide else (1, view.size[2] * view.depth)
+        how = np.zeros(view.size[0], FOLD)
+        how["source"] = np.arange(len(how)) * view.strides[0]
+        how["target"] = np.arange(len(how)) * layout.strides[0]
+        how["source_line"], how["target_line"] = view.strides[1], layout.strides[1]
+        how["units"], how["size"] = units, size
+        how["first"], how["step"], how["span"] = first, step, span
+        return Fold(layout, how)
 
     def membranes(
         self, sums: NDArray[np.int32], number: int, static: NDArray[np.int32] | None, marks: tuple[int, ...]
@@ -305,7 +378,7 @@ class Prepared:
         sums: shape of a readout's sums.
         counted: zeros ``(T', outer, inner, pixels, columns of each)``: events that are not 0, of codes their digits.
         rows: of sums that a group may write.
-        split: by reader, what is read from a copy.
+        split, folds: by reader, what is read from a copy, and what is folded.
         held: arrays that the job knows by address only.
     """
 
@@ -317,6 +390,7 @@ class Prepared:
     counted: NDArray[np.int64] | NDArray[np.int32]
     rows: int
     split: dict[int, Split]
+    folds: dict[int, Fold]
     held: tuple[Any, ...]
 
 
@@ -359,6 +433,19 @@ class Split:
         return [(part, target[:, remainder, : part.shape[1]]) for remainder, part in enumerate(parts)]
 
 
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """A copy of maps in which four rows are three.
+
+    Attributes:
+        layout: of the copy.
+        how: ``(blocks of channels,)`` of ``FOLD``, relative to the first bytes.
+    """
+
+    layout: Layout
+    how: NDArray[np.void]
+
+
 class Call:
     """A call of a kernel on maps of a thread's memory, made once: Python's share of a layer's time counts.
 
@@ -378,13 +465,21 @@ class Call:
         self._sources = prepared.sources.copy()
         self._copies: list[tuple[NDArray[np.int8], NDArray[np.int8]]] = []
         self._flips: list[tuple[NDArray[np.int8], NDArray[np.int8]]] = []
+        folds = [np.zeros(0, FOLD)]
         for index, maps in enumerate(read):
             events = maps.memory
             if index in prepared.split:
                 split = prepared.split[index]
                 events = memory.room("split", index, split.layout.bytes + split.layout.slack)
                 self._copies.extend(split.views(maps.memory, events))
-            if dense.signed and dense.kernels.unsigned and index in dense.readers_of:
+            if index in prepared.folds:
+                fold = prepared.folds[index]
+                copy = memory.room("folded", index, fold.layout.bytes + fold.layout.slack)
+                folds.append(fold.how.copy())
+                folds[-1]["source"] += events.ctypes.data
+                folds[-1]["target"] += copy.ctypes.data
+                events = copy
+            elif dense.signed and dense.kernels.unsigned and index in dense.readers_of:
                 copy = memory.room("flipped", index, events.size)
                 self._flips.append((events, copy))
                 events = copy
@@ -394,6 +489,8 @@ class Call:
         self.sums = np.zeros(prepared.sums, np.int32) if out is None else None
         self._jobs = jobs = np.repeat(prepared.job, parts)
         jobs["sources"] = self._sources.ctypes.data
+        self._folds = np.concatenate(folds)
+        jobs["folds"], jobs["folds_number"] = self._folds.ctypes.data, len(self._folds)
         if out is not None:
             jobs["out"] = out.address + out.layout.origin
             jobs["counted"] = self._counted.ctypes.data
@@ -401,6 +498,7 @@ class Call:
             jobs["out"] = self.sums.ctypes.data
         for part in range(parts):
             jobs["scratch"][part] = memory.scratch("sums", part, 8 * prepared.rows * COLUMNS)
+            jobs["folded"][part] = memory.scratch("folded", part, 4 * prepared.rows * COLUMNS)
             jobs["membranes"][part] = memory.scratch("neurons", part, SCRATCH)
             jobs["saturated"][part] = self._clamps[part].ctypes.data
         self._addresses = [jobs[part : part + 1].ctypes.data for part in range(parts)]
@@ -410,8 +508,7 @@ class Call:
     def multiply_adds(self) -> int:
         """Of a run's dense sums, with the zeros that the instruction cannot leave out; taps are no part of it."""
         job, dense = self._jobs[0], self._dense
-        quads = dense.quads @ (-1, 1, 1) if dense.kernels.halves else np.full(len(dense.quads), DEPTH // 2)
-        return int(quads.sum()) * 2 * COLUMNS * self._cuts[-1] * int(job["inner"]) * int(job["rows"])
+        return dense.operands * 2 * COLUMNS * self._cuts[-1] * int(job["inner"]) * int(job["dense_rows"])
 
     def add(self, static: NDArray[np.int32]) -> None:
         """Add currents ``(N, H, W, C)`` in each step, until the next ones."""
@@ -542,7 +639,7 @@ def _plan(
     incoming = network.incoming(population.name)
     static = all(network.is_static(projection.source) for projection in incoming)
     moving = [
-        _unfold(projection, _spatial(network[projection.source].shape))
+        _without_pool(projection, _spatial(network[projection.source].shape))
         for projection in incoming
         if static or not network.is_static(projection.source)
     ]
@@ -573,7 +670,7 @@ def _plan(
             settings[:, row] = spread(values, shape)[0, 0, 0]
         settings[:, 0][settings[:, 0] == 0] = 1 << 14
     insides = [_spatial(network[projection.source].shape) for projection in moving]
-    packed = _pack(network, moving, shape, steps, static)
+    packed = _pack(network, moving, shape, steps, static, folds=kernels.folds > 0 and not static)
     if packed is None:
         return None
     bias = population.bias.astype(np.int32)
@@ -599,7 +696,7 @@ def _plan(
 
 
 def _pack(
-    network: Network, projections: list[Projection], shape: Shape, steps: int, static: bool
+    network: Network, projections: list[Projection], shape: Shape, steps: int, static: bool, *, folds: bool
 ) -> dict[str, Any] | None:
     """Readers, steps, weights and taps of a population's projections, or None where one cannot be packed."""
     layout = Layout(shape, 1)
@@ -657,6 +754,7 @@ def _pack(
         _may_be_negative(network, projection.source) or _largest(network, projection, steps) > LARGEST
         for projection in projections
     )
+    fold_bits = _fold_bits(network, projections, weights, signed, steps) if folds else 0
     corrections = np.zeros((blocks, COLUMNS), np.int32)
     for each in weights if signed else ():
         corrections -= OFFSET * each.sum(axis=(0, 2), dtype=np.int32)
@@ -684,6 +782,7 @@ def _pack(
         "bounds": bounds,
         "weights": _aligned_copy(np.concatenate([_tiles(np.zeros((0, DEPTH, COLUMNS), np.int8)), *ordered_weights])),
         "signed": signed,
+        "fold_bits": fold_bits,
         "corrections": corrections,
         "tap_symbols": np.array([symbol for _, symbol, _ in flat], np.int64).reshape(-1, 4),
         "tap_readers": np.array([index for index, _, _ in flat], np.int64),
@@ -693,7 +792,19 @@ def _pack(
     }
 
 
-def _unfold(projection: Projection, source: Shape) -> Projection:
+def _fold_bits(
+    network: Network, projections: list[Projection], weights: list[NDArray[np.int8]], signed: bool, steps: int
+) -> int:
+    """k of ``folding`` for what a population reads by steps, or 0 where that is more than spikes, or sums too much."""
+    packed = [projection for projection, each in zip(projections, weights, strict=True) if len(each)]
+    if network.schedule.separated or any(_largest(network, projection, steps) > 1 for projection in packed):
+        return 0
+    bits = SIGNED_BITS if signed else UNSIGNED_BITS
+    sums: Any = sum(np.abs(each.astype(np.int64)).sum(axis=(0, 2)) for each in weights)
+    return bits if sums.max() <= largest_sum(bits) else 0
+
+
+def _without_pool(projection: Projection, source: Shape) -> Projection:
     """A dense projection behind a sum-pool as one that reads every pixel, where windows do not overlap.
 
     It needs neither a kernel for the pool nor sums that fit 8 bits as events do. Weights that would leave the
@@ -840,9 +951,8 @@ def _largest(network: Network, projection: Projection, steps: int) -> int:
 def _may_be_negative(network: Network, name: str) -> bool:
     """Whether a population's events may be negative."""
     population = network[name]
-    if isinstance(population, MaxPool):  # of trains it sends differences
-        separated = network.schedule.separated
-        return not (network.is_static(name) or separated) or _may_be_negative(network, population.source)
+    if isinstance(population, MaxPool):  # of trains it sends what the largest count grows by
+        return _may_be_negative(network, population.source)
     if isinstance(population, Spiking):
         return population.neuron != "if" and not (population.neuron == "dual" and population.schedule.separated)
     return not isinstance(population, Input) or bool((population.table < 0).any())

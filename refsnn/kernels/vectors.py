@@ -23,6 +23,12 @@ LANES = 32
 WORD = 64
 """Channels in one word of ``signs``."""
 
+UNSIGNED_BITS = 7
+"""k of ``folding`` where spikes are never negative."""
+
+SIGNED_BITS = 6
+"""k where they may be."""
+
 COPIED = 64
 """``shifted_copy`` works on so many entries at a time: room that must follow source and destination."""
 
@@ -30,6 +36,7 @@ _ARRAYS = ("sums", "settings", "membranes", "counts", "events")
 """The arrays of ``make_access``."""
 
 _stack_slot: Any = cgutils.alloca_once
+_function: Any = cgutils.get_or_insert_function
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
@@ -214,6 +221,77 @@ def make_taps(rows: int, *, wide: bool) -> Any:
     return taps
 
 
+def _fold(context: Any, source: Any, target: Any, units: Any, quarter: Any, rest: Any, signed: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        source, target, units, quarter, rest, signed = arguments
+        events, word = _vector(_I8, WORD), ir.Constant(_I64, WORD)
+        lanes = ir.Constant(events, list(range(WORD)))
+        mask = ir.VectorType(ir.IntType(1), WORD)
+        kind = ir.FunctionType(ir.VoidType(), [events, events.as_pointer(), _I32, mask])
+        store = _function(builder.module, kind, f"llvm.masked.store.v{WORD}i8.p0v{WORD}i8")
+        flip = builder.select(signed, _constant(events, -128), _constant(events, 0))
+        paired = builder.mul(quarter, ir.Constant(_I64, 3))
+        folded = builder.add(paired, rest)
+        whole = builder.add(folded, quarter)
+
+        def fold(source: ir.Value, target: ir.Value, begin: ir.Value, end: ir.Value, both: bool) -> None:
+            with cgutils.for_range(builder, _chunks(builder, builder.sub(end, begin), word), intp=_I64) as loop:
+                at = builder.add(begin, builder.mul(loop.index, word))
+                here = builder.add(source, at)
+                later = _load(builder, builder.add(here, quarter), events, 1)
+                if both:
+                    low = builder.shl(later, _constant(events, SIGNED_BITS))
+                    high = builder.shl(later, _constant(events, UNSIGNED_BITS))
+                    later = builder.add(_load(builder, here, events, 1), builder.select(signed, low, high))
+                left = builder.sub(end, at)
+                left = builder.select(builder.icmp_signed("<", left, word), left, word)
+                inside = builder.icmp_signed("<", lanes, _splat(builder, builder.trunc(left, _I8), WORD))
+                address = builder.inttoptr(builder.add(target, at), events.as_pointer())
+                builder.call(store, [builder.add(later, flip), address, ir.Constant(_I32, 1), inside])
+
+        with cgutils.for_range(builder, units, intp=_I64) as loop:
+            here = builder.add(source, builder.mul(loop.index, whole))
+            there = builder.add(target, builder.mul(loop.index, folded))
+            fold(here, there, ir.Constant(_I64, 0), paired, True)
+            fold(here, there, paired, folded, False)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5, types.boolean), generate
+
+
+def _unfold(context: Any, folded: Any, sums: Any, quarter: Any, rest: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        folded, sums, quarter, rest, bits = arguments
+        total, size = _vector(_I32), ir.Constant(_I64, 4 * LANES)
+        by = _splat(builder, builder.trunc(bits, _I32), LANES)
+        left = builder.sub(_constant(total, 32), builder.mul(by, _constant(total, 3)))
+
+        def each_row(count: ir.Value) -> Any:
+            return cgutils.for_range(builder, builder.sdiv(count, size), intp=_I64)
+
+        with each_row(quarter) as loop:
+            at = builder.mul(loop.index, size)
+            rows = []
+            for part in range(3):
+                start = builder.add(at, builder.mul(quarter, ir.Constant(_I64, part)))
+                rows.append(_load(builder, builder.add(folded, start), total, WORD))
+            mixed = builder.sub(builder.shl(rows[2], by), rows[1])
+            mixed = builder.add(builder.shl(mixed, by), rows[0])
+            found = [builder.ashr(builder.shl(mixed, left), left)]
+            for row in rows:
+                found.append(builder.ashr(builder.sub(row, found[-1]), by))
+            for each in found:
+                _store(builder, each, builder.add(sums, at), WORD)
+                at = builder.add(at, quarter)
+        with each_row(rest) as loop:
+            start = builder.add(builder.mul(loop.index, size), builder.mul(quarter, ir.Constant(_I64, 3)))
+            row = _load(builder, builder.add(folded, start), total, WORD)
+            _store(builder, row, builder.add(sums, builder.add(start, quarter)), WORD)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), generate
+
+
 def _count_rows(context: Any, events: Any, distance: Any, rows: Any, totals: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         events, distance, rows, totals = arguments
@@ -369,6 +447,20 @@ count_rows: Any = intrinsic(_count_rows)
 """``count_rows(events, distance, rows, totals)``: add to 32 int32 in how many rows the int8 of their lane is not 0.
 
 Rows are ``distance`` bytes apart; fewer than 2^16.
+"""
+
+fold: Any = intrinsic(_fold)
+"""``fold(source, target, units, quarter, rest, signed)``: bytes of spikes as ``folding`` says.
+
+``quarter`` is the number of bytes in a quarter of the rows of a unit, ``rest`` that in those left over. If ``signed``,
+top bits are flipped in the end. Up to ``WORD - 1`` bytes behind the source are read; none is written behind the target.
+"""
+
+unfold: Any = intrinsic(_unfold)
+"""``unfold(folded, sums, quarter, rest, bits)``: the sums of ``LANES`` int32 a row, of those of what ``fold`` made.
+
+``quarter`` is the number of bytes in a quarter of the rows of sums, ``rest`` that in those left over, ``bits`` is k.
+Addresses are multiples of ``WORD``.
 """
 
 shifted_copy: Any = intrinsic(_shifted_copy)

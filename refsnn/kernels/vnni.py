@@ -139,4 +139,4 @@ def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):
     return done
 
 
-dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing), unsigned=True, halves=True)
+dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing), unsigned=True, halves=True, folds=ROWS_AT_ONCE)
