@@ -136,11 +136,17 @@ class Kernels:
         kernel: how it sums.
         unsigned: whether they read events as unsigned bytes: those of maps with negative ones are to be flipped.
         halves: whether they leave out the inputs of a step that have no weights for half of the columns.
-        folds: rows that they sum at once, if they sum four rows of spikes as three (``folding``), or 0.
+        folds: if they sum four rows of spikes as three (``folding``), how many rows they sum to have so many; or None.
     """
 
     def __init__(
-        self, name: str, kernel: Kernel, *, unsigned: bool = False, halves: bool = False, folds: int = 0
+        self,
+        name: str,
+        kernel: Kernel,
+        *,
+        unsigned: bool = False,
+        halves: bool = False,
+        folds: Callable[[int], int] | None = None,
     ) -> None:
         self.name = name
         self.folds = folds
@@ -208,7 +214,7 @@ def _layer(address, first, last):  # type: ignore[no-untyped-def]
                 end_outer = min(outer + job.outers_abreast, stop)
                 now = job.scratch
                 before = job.scratch + job.scratch_half
-                none: Any = np.int64(0)  # of a literal 0 Numba would compile versions of its own
+                none: Any = np.int64(0)  # as in _finish
                 ready, items = (block, outer, none), none
                 for inner in range(0, job.inner, job.group):
                     positions = min(job.group, job.inner - inner)
@@ -250,6 +256,7 @@ def _finish(job, ready, sums, first, last):  # type: ignore[no-untyped-def]
     """
     block, outer, inner = ready
     images = job.images
+    none: Any = np.int64(0)  # of a literal 0 Numba would compile versions of its own
     while first < last:
         position = first // images if first >= images else 0
         begin = first - position * images
@@ -269,7 +276,7 @@ def _finish(job, ready, sums, first, last):  # type: ignore[no-untyped-def]
                 add_taps(job, rows, events, load_index(source, 3), tap, end_tap, begin, end, fresh)
                 fresh = False
         if fresh:
-            add_taps(job, rows, rows, 0, 0, 0, begin, end, fresh)
+            add_taps(job, rows, rows, none, none, none, begin, end, fresh)
         if job.adjust:
             adjust(job, rows, job.adjust + block * 3 * LINE, begin, end)
         constant = job.constant + block * job.constant_block

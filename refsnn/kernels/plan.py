@@ -311,11 +311,11 @@ class Dense:
         """By reader, how what it reads is folded, where that takes less than it saves."""
         dense = [int(index) for index in np.unique(self.readers_of)]
         rows = views[dense[0]].rows if dense and self.fold_bits else 0
-        if rows < FOLDED:
+        taken = self.kernels.folds
+        if taken is None or rows < FOLDED:
             return {}
-        at_once = self.kernels.folds
-        fewer = -(-group * rows // at_once) - -(-group * folded_rows(rows) // at_once)
-        saved = fewer * at_once * self.operands * positions // group
+        fewer = taken(group * rows) - taken(group * folded_rows(rows))
+        saved = fewer * self.operands * positions // group
         blocks = int((self.bounds[:, 0] < self.bounds[:, -1]).sum())
         spent = UNFOLDING * blocks * positions * (rows // FOLDED)
         spent += sum(FOLDING * views[index].bytes // (FOLDED * DEPTH) for index in dense)
@@ -670,7 +670,7 @@ def _plan(
             settings[:, row] = spread(values, shape)[0, 0, 0]
         settings[:, 0][settings[:, 0] == 0] = 1 << 14
     insides = [_spatial(network[projection.source].shape) for projection in moving]
-    packed = _pack(network, moving, shape, steps, static, folds=kernels.folds > 0 and not static)
+    packed = _pack(network, moving, shape, steps, static, folds=kernels.folds is not None and not static)
     if packed is None:
         return None
     bias = population.bias.astype(np.int32)

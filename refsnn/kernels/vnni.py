@@ -23,8 +23,8 @@ from refsnn.kernels.rows import LINE, load_index
 
 __all__ = ["available", "connect", "dense", "populations"]
 
-ROWS_AT_ONCE = 8
-"""Rows whose sums, two registers each, stay in registers."""
+FEW, MANY = 8, 12
+"""Rows whose sums, two registers each, stay in registers: many where these are all rows, or half of them."""
 
 STEPS_AT_ONCE = 12
 """Steps whose weights, 2 kB each, stay in the first-level cache while all rows take them."""
@@ -48,12 +48,10 @@ def available() -> bool:
     return bool(features.get("avx512vnni") and features.get("avx512bw"))
 
 
-def _sum_steps(
-    context: Any, events: Any, distance: Any, tables: Any, first: Any, last: Any, initial: Any, between: Any, sums: Any
-) -> Any:
-    """``dot(events, distance, (offsets, quads, weights), first, last, initial, between, sums)``.
+def _make_dot(rows: int) -> Any:
+    """Build ``dot(events, distance, (offsets, quads, weights), first, last, initial, between, sums)``.
 
-    It takes some steps of ``ROWS_AT_ONCE`` rows, beginning with sums at ``initial``, which are so many bytes apart.
+    It takes some steps of so many rows, beginning with sums at ``initial``, which are so many bytes apart.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -71,7 +69,7 @@ def _sum_steps(
         def entry(address: ir.Value, index: ir.Value, size: int) -> ir.Value:
             return builder.add(address, builder.mul(index, ir.Constant(_I64, size)))
 
-        slots = [[_stack_slot(builder, _SUMS) for _ in range(2)] for _ in range(ROWS_AT_ONCE)]
+        slots = [[_stack_slot(builder, _SUMS) for _ in range(2)] for _ in range(rows)]
         for row, pair in enumerate(slots):
             for half, slot in enumerate(pair):
                 address = builder.add(initial, builder.mul(between, ir.Constant(_I64, row)))
@@ -81,7 +79,7 @@ def _sum_steps(
             panel = entry(weights, steps.index, _STEP)
             ends = [load(ahead(entry(quads, steps.index, 24), 8 * part), _I64, 8) for part in range(3)]
             starts = [base]
-            for _ in range(1, ROWS_AT_ONCE):
+            for _ in range(1, rows):
                 starts.append(builder.add(starts[-1], distance))
             begin: ir.Value = ir.Constant(_I64, 0)
             for halves, end in zip(((0,), (0, 1), (1,)), ends, strict=True):
@@ -102,10 +100,24 @@ def _sum_steps(
                 builder.store(builder.load(slot), builder.inttoptr(address, _SUMS.as_pointer()), align=64)
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp, _tables(types.intp, 3), *[types.intp] * 5), generate
+    @intrinsic
+    def dot(
+        context: Any,
+        events: Any,
+        distance: Any,
+        tables: Any,
+        first: Any,
+        last: Any,
+        initial: Any,
+        between: Any,
+        sums: Any,
+    ) -> Any:
+        return types.void(types.intp, types.intp, _tables(types.intp, 3), *[types.intp] * 5), generate
+
+    return dot
 
 
-_dot: Any = intrinsic(_sum_steps)
+_dot_few, _dot_many = _make_dot(FEW), _make_dot(MANY)
 
 
 def _splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
@@ -132,11 +144,20 @@ def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):
         for first in range(load_index(job.bounds, bounds), end, STEPS_AT_ONCE):
             last = min(first + STEPS_AT_ONCE, end)
             tables = job.offsets, job.quads, job.weights
-            for begin in range(0, rows, ROWS_AT_ONCE):
+            for begin in range(0, rows, FEW if rows % MANY else MANY):
                 here = events + (row + begin) * distance
-                _dot(here, distance, tables, first, last, initial + begin * between, between, sums + begin * LINE)
+                start, to = initial + begin * between, sums + begin * LINE
+                if rows % MANY:
+                    _dot_few(here, distance, tables, first, last, start, between, to)
+                else:
+                    _dot_many(here, distance, tables, first, last, start, between, to)
             initial, between = sums, LINE
     return done
 
 
-dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing), unsigned=True, halves=True, folds=ROWS_AT_ONCE)
+def _rows_taken(rows: int) -> int:
+    """How many rows are summed to have so many."""
+    return rows if rows % MANY == 0 else -(-rows // FEW) * FEW
+
+
+dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing), unsigned=True, halves=True, folds=_rows_taken)
