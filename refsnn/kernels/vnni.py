@@ -26,7 +26,7 @@ __all__ = ["available", "connect", "dense", "populations"]
 FEW, MANY = 8, 12
 """Rows whose sums, two registers each, stay in registers: many where these are all rows, or half of them."""
 
-STEPS_AT_ONCE = 12
+STEPS_AT_ONCE = 8
 """Steps whose weights, 2 kB each, stay in the first-level cache while all rows take them."""
 
 _LANES = 16
