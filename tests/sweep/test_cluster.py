@@ -112,7 +112,9 @@ def mortal(tmp_path) -> Iterator[tuple[str, subprocess.Popen]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["between blocks", "a block is fetched", "after Dask has given up"])
+@pytest.mark.parametrize(
+    "moment", ["between blocks", "a block is fetched", "after Dask has given up", "its loop is closed"]
+)
 def test_a_scheduler_that_goes_away_is_named_and_what_was_done_is_kept(request_, mortal, tmp_path, moment, monkeypatch):
     address, scheduler = mortal
     cluster = Cluster(address, 30)
@@ -130,6 +132,12 @@ def test_a_scheduler_that_goes_away_is_named_and_what_was_done_is_kept(request_,
                 return await answer
 
             monkeypatch.setattr(client, "_gather_remote", killed)
+        elif moment == "its loop is closed":
+
+            def closed(*arguments, **named):  # as distributed.utils.sync does then
+                raise RuntimeError("IOLoop is closed")
+
+            monkeypatch.setattr("distributed.client.Future.result", closed)
         else:
             client.close()
 
