@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from refsnn import kernels
 from refsnn.kernels import folding, plan
 from refsnn.kernels.dense import JOB
-from refsnn.kernels.maps import COLUMNS
+from refsnn.kernels.maps import COLUMNS, Memory
 from refsnn.kernels.vectors import SIGNED_BITS, UNSIGNED_BITS, make_record
 from refsnn.network import NO_CAP, Input, Network, Projection, Readout, Spiking
+from refsnn.simulate import simulate
 from tests.networks import RATE
-from tests.test_kernels import needs, same_as_the_twin
+from tests.test_kernels import images_for, layered, needs, same_as_the_twin
 
 job_at = make_record(JOB)
 
@@ -135,3 +136,24 @@ def test_a_layer_is_folded_as_long_as_its_sums_fit(neuron, inputs, more, monkeyp
     planned = plan.plan(network, dense, dict.fromkeys(("a", "readout"), 1 << 21), 4)["readout"]
     assert (planned.fold_bits > 0) == (more == 0)
     assert {bool(made.folds) for made in planned.prepared.values()} == {more == 0}
+
+
+@pytest.mark.parametrize("neuron", ["if", "dual"])
+@pytest.mark.parametrize(("size", "kernel", "batch", "steps"), [(6, 3, 1, 5), (6, 3, 5, 1), (12, 1, 2, 3)])
+def test_folded_maps_as_large_as_their_sums_have_memory_of_their_own(neuron, size, kernel, batch, steps, monkeypatch):
+    needs("vnni")
+    for cost in ("FOLDING", "UNFOLDING"):
+        monkeypatch.setattr(plan, cost, -1)
+    network = layered((4, 4), size, kernel, neuron=neuron)
+    images = images_for(network, batch)
+    got, expected = (
+        simulate(network, images, steps, kernels=name, batch=batch, threads=1) for name in ("vnni", "portable")
+    )
+    np.testing.assert_array_equal(got.membranes, expected.membranes)
+    for name, spikes in expected.spikes.items():
+        np.testing.assert_array_equal(got.spikes[name], spikes)
+
+
+def test_scratch_and_rooms_never_share_memory():
+    memory = Memory()
+    assert memory.scratch("any", 0, 64) != memory.room("any", 0, 64).ctypes.data

@@ -208,7 +208,7 @@ class Memory:
 
     def scratch(self, name: str, part: int, size: int) -> int:
         """The address of so many bytes, that begin a cache line, for one part of the work."""
-        address: int = self.room(name, part, size).ctypes.data
+        address: int = self.room(f"{name}, scratch", part, size).ctypes.data  # a room of this name is another
         return address
 
     def room(self, name: str, part: int, size: int) -> NDArray[np.int8]:
