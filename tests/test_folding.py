@@ -12,7 +12,7 @@ from refsnn import kernels
 from refsnn.kernels import folding, plan
 from refsnn.kernels.dense import JOB
 from refsnn.kernels.maps import COLUMNS, Memory
-from refsnn.kernels.vectors import SIGNED_BITS, UNSIGNED_BITS, make_record
+from refsnn.kernels.vectors import SIGNED_BITS, UNSIGNED_BITS, WORD, make_record
 from refsnn.network import NO_CAP, Input, Network, Projection, Readout, Spiking
 from refsnn.simulate import simulate
 from tests.networks import RATE
@@ -32,10 +32,9 @@ def unfold(address, positions, sums):
 
 
 def aligned(shape, dtype):
-    """Zeros that begin a cache line."""
+    """Anything that begins a cache line, with a word behind it that may be read."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.zeros(size + 64, np.int8)
-    return memory[-memory.ctypes.data % 64 :][:size].view(dtype).reshape(shape)
+    return Memory().room("any", 0, size + WORD)[:size].view(dtype).reshape(shape)
 
 
 def obvious(rows, bits):
@@ -59,7 +58,8 @@ def test_bytes_are_as_the_formula_says(bits, rows, units, size, step, span, cut,
     signed = bits == SIGNED_BITS
     lines = 1 + 3 * step + span + 1  # one in front, one behind
     random = np.random.default_rng(seed)
-    source = random.integers(-1 if signed else 0, 2, (2, lines, units, rows, size)).astype(np.int8)
+    source = aligned((2, lines, units, rows, size), np.int8)
+    source[:] = random.integers(-1 if signed else 0, 2, source.shape)
     target = np.full((2, lines, units, folding.folded_rows(rows), size), 77, np.int8)
     how = np.zeros(2, folding.FOLD)
     for block in range(2):

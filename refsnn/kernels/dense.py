@@ -206,8 +206,7 @@ def _layer(address, first, last):  # type: ignore[no-untyped-def]
     begin()
     for start in range(first, last, job.band):
         stop = min(start + job.band, last)
-        if job.fold_bits:
-            fold(job, first, start, stop)
+        fold(job, first, start, stop)
         for block in range(0, job.blocks, job.blocks_abreast):
             end_block = min(block + job.blocks_abreast, job.blocks)
             for outer in range(start, stop, job.outers_abreast):

@@ -20,13 +20,11 @@ import numpy as np
 
 from refsnn.kernels import vectors
 from refsnn.kernels.compiled import within
-from refsnn.kernels.maps import COLUMNS
+from refsnn.kernels.rows import LINE
 from refsnn.kernels.vectors import SIGNED_BITS, make_record
 
 FOLDED = 4
 """Rows that become one fewer."""
-
-LINE = 4 * COLUMNS
 
 
 def folded_rows(rows: int) -> int:

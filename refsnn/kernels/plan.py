@@ -70,6 +70,10 @@ class _Reader:
     lines: int
     columns: int
 
+    def first(self, maps: Layout) -> tuple[int, int]:
+        """The line and the column of maps, halo included, that the first position's window begins with."""
+        return maps.halo[0] - self.padding[0], maps.halo[2] - self.padding[2]
+
 
 @dataclass(frozen=True, eq=False)
 class Dense:
@@ -270,7 +274,7 @@ class Dense:
         sources = np.empty((len(self.readers), 4), np.int64)
         for index, (reader, layout, view) in enumerate(zip(self.readers, layouts, views, strict=True)):
             _, line, column, row = view.strides
-            first = [layout.halo[0] - reader.padding[0], layout.halo[2] - reader.padding[2]]
+            first = list(reader.first(layout))
             by_line, by_group = reader.lines * line, reader.columns * pixels * column
             by_outer, by_inner = (by_group, by_line) if self.lines_inner else (by_line, by_group)
             if index in split:
@@ -292,8 +296,7 @@ class Dense:
         """Of the events of symbols, each of its reader, from their source."""
         cells = symbols.copy()
         for index, each in split.items():
-            side = 2 * each.axis - 2  # the top, or the left
-            first = layouts[index].halo[side] - self.readers[index].padding[side]
+            first = self.readers[index].first(layouts[index])[each.axis - 1]
             cells[readers == index, each.axis] = each.place(first + cells[readers == index, each.axis])
         strides = np.array([(*view.strides[:3], 1) for view in views], np.int64).reshape(-1, 4)
         offsets: NDArray[np.int64] = (cells * strides[readers]).sum(axis=1)
@@ -325,7 +328,7 @@ class Dense:
         """Narrow maps are folded all at once, others line by line."""
         layout = replace(view, rows=folded_rows(view.rows))
         reader = self.readers[index]
-        first, step = maps.halo[0] - reader.padding[0], reader.lines
+        first, step = reader.first(maps)[0], reader.lines
         span = 1 + int(self.symbols[self.readers_of == index, 1].max())
         if self.lines_inner:
             first, step, span = 0, 0, view.size[1]

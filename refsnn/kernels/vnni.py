@@ -17,6 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from refsnn.kernels.compiled import inlined
 from refsnn.kernels.dense import Kernel, Kernels
 from refsnn.kernels.portable import connect, populations
 from refsnn.kernels.rows import LINE, load_index
@@ -129,6 +130,14 @@ def _splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
     return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(_I32, _LANES), [0] * _LANES))
 
 
+def rows_at_once(rows: int) -> int:
+    """Of so many rows."""
+    return FEW if rows % MANY else MANY
+
+
+_at_once = inlined(rows_at_once)
+
+
 @numba.njit(nogil=True)
 def _nothing():  # type: ignore[no-untyped-def]
     """There is nothing to set up."""
@@ -147,10 +156,11 @@ def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):
         for first in range(load_index(job.bounds, bounds), end, STEPS_AT_ONCE):
             last = min(first + STEPS_AT_ONCE, end)
             tables = job.offsets, job.quads, job.weights
-            for begin in range(0, rows, FEW if rows % MANY else MANY):
+            at_once = _at_once(rows)
+            for begin in range(0, rows, at_once):
                 here = events + (row + begin) * distance
                 start, to = initial + begin * between, sums + begin * LINE
-                if rows % MANY:
+                if at_once == FEW:
                     _dot_few(here, distance, tables, first, last, start, between, to)
                 else:
                     _dot_many(here, distance, tables, first, last, start, between, to)
@@ -160,7 +170,8 @@ def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):
 
 def _rows_taken(rows: int) -> int:
     """How many rows are summed to have so many."""
-    return rows if rows % MANY == 0 else -(-rows // FEW) * FEW
+    at_once = rows_at_once(rows)
+    return -(-rows // at_once) * at_once
 
 
 dense = Kernels("vnni", Kernel(begin=_nothing, add=_add, end=_nothing), unsigned=True, halves=True, folds=_rows_taken)
