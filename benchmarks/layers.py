@@ -15,7 +15,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
 from unittest import mock
@@ -26,9 +26,10 @@ from benchmarks import roofline, session
 from benchmarks.networks import multiply_adds
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
-from refsnn.kernels import dense
-from refsnn.kernels.compiled import compiled
-from refsnn.kernels.plan import Call
+from refsnn.kernels.compiled import within
+from refsnn.kernels.dense import Kernels, make_layer
+from refsnn.kernels.plan import Call, Dense
+from refsnn.kernels.rows import keep
 from refsnn.simulate import simulate
 from refsnn.terminal import user_errors
 
@@ -100,11 +101,12 @@ def _timed() -> Iterator[tuple[dict[str, float], dict[str, int]]]:
         yield spent, packed
 
 
-@compiled
-def _no_neurons(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
+@within
+def _no_neurons(address, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
     """Stands for a population's neurons: nothing is sent."""
 
 
+@within
 def _no_sums(job, block, outer, inner, row, rows, sums, ready, before, done, items):  # type: ignore[no-untyped-def]
     """Stands for ``add`` of a kernel set: sums are what the scratch memory holds."""
     return done
@@ -112,17 +114,21 @@ def _no_sums(job, block, outer, inner, row, rows, sums, ready, before, done, ite
 
 @contextmanager
 def left_out(part: str) -> Iterator[None]:
-    """Kernels made while this context lasts lack a part."""
+    """Populations that are planned while this context lasts lack a part."""
+    original = Dense.neurons
 
-    def make(kernels: dense.Kernels, name: str, neurons: Any, count: Any) -> Any:
-        kernel = replace(kernels.kernel, add=_no_sums) if part == "sums" else kernels.kernel
-        neurons = _no_neurons if part == "neurons" else neurons
-        return dense.make_layer(kernels.name, kernel, f"{name}_without_{part}", neurons, count)
+    def neurons(population: Dense) -> tuple[Any, Any]:
+        update, count = original(population)
+        return update if update is keep else _no_neurons, count
 
-    if not part:
-        yield
-        return
-    with mock.patch.object(dense.Kernels, "make", make):
+    def layer(kernels: Kernels) -> Any:
+        return make_layer(f"{kernels.name}_without_sums", replace(kernels.kernel, add=_no_sums))
+
+    with ExitStack() as stack:
+        if part == "sums":
+            stack.enter_context(mock.patch.object(Kernels, "layer", layer))
+        if part == "neurons":
+            stack.enter_context(mock.patch.object(Dense, "neurons", neurons))
         yield
 
 

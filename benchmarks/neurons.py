@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
 from refsnn.kernels import rows
-from refsnn.kernels.compiled import specialise
-from refsnn.kernels.dense import JOB
+from refsnn.kernels.compiled import address_of, call, compiled
+from refsnn.kernels.job import JOB, job_at
 from refsnn.kernels.maps import COLUMNS, DEPTH, ROWS, Memory
-from refsnn.kernels.vectors import make_record
-
-_job_at = make_record(JOB)
-neurons: Any = None
-"""Stands for one of ``rows.fires``."""
 
 
 def main(
@@ -30,22 +25,23 @@ def main(
 ) -> None:
     """Print nanoseconds for a neuron and time-step: plain, with net counts, with clamped membranes, with both."""
     print("T     plain  counted  clamped     both   ns a neuron and step")
-    repeats = {key: specialise(_repeat, f"repeat_{key}", {"neurons": made}) for key, made in rows.fires.items()}
+    updates = {key: address_of(update) for key, update in rows.fires.items()}
     for each in map(int, steps.split(",")):
         found = [
-            _nanoseconds(repeats[key], each, runs)
+            _nanoseconds(updates[key], each, runs)
             for key in ((False, False), (True, False), (False, True), (True, True))
         ]
         print(f"{each:<3}", *(f"{value:8.3f}" for value in found))
 
 
-def _repeat(address, sums, constant, settings, out, times):  # type: ignore[no-untyped-def]
-    job = _job_at(address)
+@compiled
+def _repeat(update, address, sums, constant, settings, out, times):  # type: ignore[no-untyped-def]
+    job = job_at(address)
     for _ in range(times):
-        neurons(job, sums, COLUMNS, constant, settings, out, 0, job.images)
+        call(update, (address, sums, COLUMNS, constant, settings, out, 0, job.images))
 
 
-def _nanoseconds(repeat: Any, steps: int, runs: int, times: int = 500) -> float:
+def _nanoseconds(update: int, steps: int, runs: int, times: int = 500) -> float:
     images = max(1, ROWS // steps)
     memory = Memory()
     sums = memory.room("sums", 0, rows.LINE * images * steps)
@@ -67,7 +63,7 @@ def _nanoseconds(repeat: Any, steps: int, runs: int, times: int = 500) -> float:
     best = math.inf
     for _ in range(runs + 1):
         begin = time.perf_counter()
-        repeat(*addresses, times)
+        _repeat(update, *addresses, times)
         best = min(best, time.perf_counter() - begin)
     return 1e9 * best / (times * images * steps * COLUMNS)
 

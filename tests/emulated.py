@@ -17,6 +17,7 @@ from llvmlite import binding
 
 from refsnn import kernels
 from refsnn.kernels import amx
+from refsnn.kernels.compiled import specialise
 from refsnn.kernels.dense import Kernel, Kernels
 from refsnn.kernels.portable import connect, populations
 
@@ -97,7 +98,7 @@ dense = Kernels(
     NAME,
     Kernel(
         begin=numba.njit(nogil=True)(copy(amx._begin.py_func)),
-        add=copy(amx._add),
+        add=specialise(amx._add.py_func, f"add_{NAME}", {}, within=True),
         end=numba.njit(nogil=True)(copy(amx._end.py_func)),
     ),
 )

@@ -8,15 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 
 import refsnn
-from refsnn.kernels.compiled import compiled
+from refsnn.kernels.compiled import address_of, call, compiled, within
 from refsnn.kernels.dense import Kernel, Kernels
+from refsnn.kernels.vectors import make_access
+
+load, store = make_access("sums", np.int64)
 
 KERNEL = """
 from refsnn.kernels.compiled import compiled
-from refsnn.kernels.dense import Kernel, Kernels
 from refsnn.kernels.neurons import clamp
 
 @compiled
@@ -70,12 +73,9 @@ def test_no_two_functions_share_a_name():
 def test_threads_make_a_kernel_once():
     """A run with several threads may be the first to need it."""
 
-    def add():
-        """Takes the place of a kernel set's."""
-
-    kernels = Kernels("together", Kernel(begin=None, add=add, end=None))
+    kernels = Kernels("together", Kernel(begin=None, add=None, end=None))
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: kernels.rate(True, True), range(64)))
+        made = list(pool.map(lambda _: kernels.layer(), range(64)))
     assert len(set(map(id, made))) == 1
 
 
@@ -109,3 +109,40 @@ def test_python_looks_for_garbage_after_a_compilation_as_before(enabled):
         gc.enable()
     assert seen
     assert not any(seen)
+
+
+@within
+def write_quotient(address, first, second):
+    """Something that code elsewhere calls."""
+    store(address, 0, first // second)
+
+
+@within
+def write_difference(address, first, second):
+    """The same, another one."""
+    store(address, 0, first - second)
+
+
+@compiled
+def call_both(here, there, address, first, second):
+    """Knows no more of what it calls than where it is."""
+    call(here, (address, first, second))
+    call(there, (address + 8, second, first))
+
+
+def test_code_is_called_where_it_is():
+    quotient, difference = address_of(write_quotient), address_of(write_difference)
+    assert address_of(write_quotient) == quotient != difference
+    found = np.zeros(2, np.int64)
+    call_both(quotient, difference, found.ctypes.data, -17, 5)
+    assert found.tolist() == [-4, 22]
+    call_both(difference, quotient, found.ctypes.data, -17, 5)
+    assert found.tolist() == [-22, -1]
+    assert len(call_both.signatures) == 1
+
+
+def test_an_error_where_it_is_reaches_the_caller_of_its_caller():
+    found = np.full(2, 7)
+    with pytest.raises(ZeroDivisionError):
+        call_both(address_of(write_quotient), address_of(write_difference), found.ctypes.data, 1, 0)
+    assert found.tolist() == [7, 7]

@@ -10,15 +10,13 @@ from hypothesis import strategies as st
 
 from refsnn import kernels
 from refsnn.kernels import folding, plan
-from refsnn.kernels.dense import JOB
+from refsnn.kernels.job import JOB, job_at
 from refsnn.kernels.maps import COLUMNS, Memory
-from refsnn.kernels.vectors import SIGNED_BITS, UNSIGNED_BITS, WORD, make_record
+from refsnn.kernels.vectors import SIGNED_BITS, UNSIGNED_BITS, WORD
 from refsnn.network import NO_CAP, Input, Network, Projection, Readout, Spiking
 from refsnn.simulate import simulate
 from tests.networks import RATE
 from tests.test_kernels import images_for, layered, needs, same_as_the_twin
-
-job_at = make_record(JOB)
 
 
 @numba.njit

@@ -18,7 +18,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from refsnn.kernels.dense import Kernel, Kernels
+from refsnn.kernels.compiled import within
+from refsnn.kernels.dense import Kernel, Kernels, finish
 from refsnn.kernels.portable import connect, populations
 from refsnn.kernels.rows import LINE, load_index
 
@@ -115,10 +116,7 @@ def _end():  # type: ignore[no-untyped-def]
     _release()
 
 
-finish: Any = None
-"""Stands for what ``dense`` puts in."""
-
-
+@within
 def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):  # type: ignore[no-untyped-def]
     """See ``dense.Kernel``. Images are finished between steps, in the time that the tiles take."""
     _zero_0()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import inspect
 import threading
 from collections.abc import Callable, Iterable
 from functools import cache, partial, wraps
@@ -18,7 +19,10 @@ from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 import numba
-from numba.core import event
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, event
+from numba.extending import intrinsic
 
 P = ParamSpec("P")
 Made = TypeVar("Made")
@@ -44,6 +48,10 @@ _DIGEST = _digest(_sources())
 _names: set[str] = set()
 
 _making = threading.RLock()
+
+_unpack: Any = cgutils.unpack_tuple
+_unlikely: Any = cgutils.if_unlikely
+_tuple: Any = types.Tuple
 
 
 class _WithoutCollection(event.Listener):
@@ -124,3 +132,40 @@ def specialise(function: Any, name: str, parts: dict[str, Any], **options: bool)
     copy.__module__ = function.__module__
     copy.__qualname__ = name
     return compiled(copy, **options)
+
+
+def address_of(function: Any) -> int:
+    """Compile a function of integers that returns nothing; where its code is, for ``call``.
+
+    Neither is then a part of what the other is compiled to: so many kernels and so many neurons take the time of their
+    sum to compile, and not of their product.
+
+    Args:
+        function: made by ``compiled``; it keeps the code.
+    """
+    signature = (types.intp,) * len(inspect.signature(function.py_func).parameters)
+    function.compile(signature)
+    made = function.overloads[signature]
+    address: int = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+    return address
+
+
+def _call(context: Any, address: Any, arguments: Any) -> Any:
+    integers = [types.intp] * len(arguments)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        address, arguments = values
+        convention = context.call_conv
+        kind = convention.get_function_type(types.none, integers)
+        function = builder.inttoptr(address, kind.as_pointer())
+        unpacked = _unpack(builder, arguments)
+        status, _ = convention.call_function(builder, function, types.none, integers, unpacked)
+        with _unlikely(builder, status.is_error):
+            convention.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, _tuple(integers)), generate
+
+
+call: Any = intrinsic(_call)
+"""``call(address, arguments)``: run what ``address_of`` compiled. An error in it is one of the caller."""

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from refsnn.errors import WidthError
 from refsnn.geometry import NO_PADDING, Padding, Shape
-from refsnn.kernels.dense import JOB, Kernels
+from refsnn.kernels.compiled import address_of
+from refsnn.kernels.dense import Kernels
 from refsnn.kernels.folding import FOLD, FOLDED, folded_rows, largest_sum
+from refsnn.kernels.job import JOB
 from refsnn.kernels.maps import COLUMNS, DEPTH, REACH, ROWS, Counts, Layout, Maps, Memory, narrow_depth
 from refsnn.kernels.remembered import remember
-from refsnn.kernels.rows import SCRATCH, SETTINGS
+from refsnn.kernels.rows import SCRATCH, SETTINGS, count_codes, count_spikes, fire_once, fires, keep
 from refsnn.kernels.vectors import SIGNED_BITS, UNSIGNED_BITS
 from refsnn.network import Input, MaxPool, Network, Projection, Readout, Spiking, SumPool
 from refsnn.ranges import analyse
@@ -99,7 +101,7 @@ class Dense:
         lines_inner: whether lines are worked on before columns.
         static: whether what it reads is the same in every step.
         beside: whether it has currents that are, beside those that it reads itself.
-        counted, clamped: of ``rows.make_fire``; of a readout those of a population before it, whose kernel it shares.
+        counted, clamped: of ``rows.make_fire``.
         length: T', of its train.
         prepared: what ``run`` made ready, by number of images and layouts.
     """
@@ -150,6 +152,14 @@ class Dense:
         begin = np.where(used[:, 1], place, count).min(axis=(1, 2, 3), initial=count)
         ends = np.stack([np.minimum(begin, end[:, 0]), end[:, 0], end.max(axis=1)], axis=1)
         return np.ascontiguousarray(ends, np.int64)
+
+    def neurons(self) -> tuple[Any, Any]:
+        """What its neurons make of sums, and what counts their events: compiled functions of ``rows``."""
+        if isinstance(self.population, Readout):
+            return keep, count_spikes
+        if self.population.schedule.separated:
+            return fire_once, count_codes
+        return fires[self.counted, self.clamped], count_spikes
 
     @cached_property
     def operands(self) -> int:
@@ -209,7 +219,7 @@ class Dense:
             out_pair, line, column, row = out.strides
             out_block = COLUMNS
             out_outer, out_inner = (column * pixels, line) if self.lines_inner else (line, column * pixels)
-        kernel = self.kernels.separated() if separated else self.kernels.rate(self.counted, self.clamped)
+        update, count = self.neurons()
         counted = np.zeros((1 if separated else self.length, outer, inner, pixels, target.depth), np.int32)
         if target.wide and not separated:  # all channels of a pixel are counted together, and may be many
             counted = np.zeros((*counted.shape[:-1], 1), np.int64)
@@ -235,7 +245,8 @@ class Dense:
             "blocks_abreast": 2 if turns else 1,
             "adjust": 0 if self.adjust is None else self.adjust.ctypes.data,
             "times": self.steps if separated and self.population.schedule.base == 1 else 1,
-            "keeps": out is None,
+            "update": address_of(update),
+            "count": address_of(count),
             "settings": self.settings.ctypes.data,
             "low": self.limits[0],
             "high": self.limits[1],
@@ -264,7 +275,9 @@ class Dense:
             job[name] = value
         room = -(-group * rows // ROWS) * ROWS
         job["scratch_half"] = 4 * room * COLUMNS
-        return Prepared(kernel, job, sources, outer, sums, counted, room, split, folds, held=(offsets, taps))
+        return Prepared(
+            self.kernels.layer(), job, sources, outer, sums, counted, room, split, folds, held=(offsets, taps)
+        )
 
     def _sources(
         self, layouts: Sequence[Layout], views: Sequence[Layout], split: dict[int, Split]
@@ -505,6 +518,7 @@ class Call:
             jobs["membranes"][part] = memory.scratch("neurons", part, SCRATCH)
             jobs["saturated"][part] = self._clamps[part].ctypes.data
         self._addresses = [jobs[part : part + 1].ctypes.data for part in range(parts)]
+        jobs["address"] = self._addresses
         self._add(dense.bias)
 
     @property
@@ -614,13 +628,10 @@ def _new_plan(network: Network, kernels: Kernels, largest: dict[str, int], steps
         if isinstance(population, Spiking | Readout):
             clamped = bits[population.name] > network.membrane_bits
             dense = _plan(network, population, kernels, largest[population.name], clamped, steps)
-            if dense is not None and isinstance(population, Readout):
-                if not found:  # a slice for dense kernels is smaller than what suits the others
-                    return {}
-                other = next(reversed(found.values()))
-                dense = replace(dense, counted=other.counted, clamped=other.clamped)
             if dense is not None:
                 found[population.name] = dense
+    if all(isinstance(dense.population, Readout) for dense in found.values()):
+        return {}  # a slice for dense kernels is smaller than what suits the others
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from refsnn.kernels.compiled import specialise, within
+from refsnn.kernels.job import job_at
 from refsnn.kernels.maps import COLUMNS
 from refsnn.kernels.neurons import clamp, fire, send
 from refsnn.kernels.vectors import (
@@ -100,8 +101,9 @@ def _advance(step, sums, job, columns, constant, settings, row, distance):  # ty
     return clamps
 
 
-def _fire(job, sums, columns, constant, settings, out, begin, end):  # type: ignore[no-untyped-def]
+def _fire(address, sums, columns, constant, settings, out, begin, end):  # type: ignore[no-untyped-def]
     prefer_wide_vectors()
+    job = job_at(address)
     by_step = job.images * job.out_row
     steady = 0 if clamped else job.input_steps  # of these steps, several are taken at a time
     whole = columns == COLUMNS
@@ -164,9 +166,10 @@ fires = {(counted, clamped): make_fire(counted, clamped) for counted in (False, 
 
 
 @within
-def fire_once(job, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
+def fire_once(address, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
     """Close the accumulation of a pixel's temporally separated neurons and send their digits as codes."""
     prefer_wide_vectors()
+    job = job_at(address)
     smallest = np.int32(job.smallest)
     largest = np.int32(job.largest)
     base = np.int32(job.base)
@@ -205,9 +208,10 @@ def fire_once(job, sums, columns, constant, settings, out, first, last):  # type
 
 
 @within
-def keep(job, sums, out, first, last):  # type: ignore[no-untyped-def]
+def keep(address, sums, columns, constant, settings, out, first, last):  # type: ignore[no-untyped-def]
     """Store the sums themselves, int32, as readouts need them."""
     prefer_wide_vectors()
+    job = job_at(address)
     for image in range(first, last):
         for step in range(job.rows // job.images):
             row = step * job.images + image
@@ -273,12 +277,13 @@ def add_taps(job, sums, events, distance, begin, end, first, last, fresh):  # ty
 
 
 @within
-def count_spikes(job, pair, outer):  # type: ignore[no-untyped-def]
+def count_spikes(address, pair, outer):  # type: ignore[no-untyped-def]
     """Count the events that are not 0, in each step and at each position, of two blocks of columns.
 
     This is done when the line has left the first-level cache's store buffers: reading what was just written in other
     pieces stalls the processor. Where a position holds several pixels, their columns are added up when all is done.
     """
+    job = job_at(address)
     for inner in range(job.inner):
         events = job.out + pair * job.out_pair + outer * job.out_outer + inner * job.out_inner
         counted = job.counted + outer * job.counted_outer + inner * job.counted_inner
@@ -296,9 +301,10 @@ def count_spikes(job, pair, outer):  # type: ignore[no-untyped-def]
 
 
 @within
-def count_codes(job, pair, outer):  # type: ignore[no-untyped-def]
+def count_codes(address, pair, outer):  # type: ignore[no-untyped-def]
     """Count the digits of codes that are not 0 as ``count_spikes`` does, in all steps together and in each column."""
     prefer_wide_vectors()
+    job = job_at(address)
     offset = np.int32(job.out_offset)
     for inner in range(job.inner):
         events = job.out + pair * job.out_pair + outer * job.out_outer + inner * job.out_inner

@@ -10,14 +10,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from refsnn.kernels.compiled import inlined
+from refsnn.kernels.compiled import inlined, within
 from refsnn.kernels.dense import Kernel, Kernels
 from refsnn.kernels.portable import connect, populations
 from refsnn.kernels.rows import LINE, load_index
@@ -138,11 +137,12 @@ def rows_at_once(rows: int) -> int:
 _at_once = inlined(rows_at_once)
 
 
-@numba.njit(nogil=True)
+@inlined
 def _nothing():  # type: ignore[no-untyped-def]
     """There is nothing to set up."""
 
 
+@within
 def _add(job, block, outer, inner, row, rows, sums, ready, before, done, items):  # type: ignore[no-untyped-def]
     """See ``dense.Kernel``. Some steps are taken for all rows before the next, while their weights are near."""
     initial = job.corrections + block * LINE
