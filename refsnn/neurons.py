@@ -36,9 +36,13 @@ def fire(u: Any, n: Any, threshold: Any, negative_threshold: Any, low: Any, high
     ``low = -T``, ``high = T`` (numerics.md, section 3). QCFS (Bu et al., ICLR 2022) and OPI (Bu et al., AAAI 2022) use
     ``if``; the gated dual threshold is that of Fast-SNN and, as far as its text could be checked, of ECL.
     """
-    positive = (u >= threshold) & (n < high)
-    negative = (u < -negative_threshold) & (n > low)
+    positive, negative = crossings(u, n, threshold, negative_threshold, low, high)
     return positive * 1 - negative * 1
+
+
+def crossings(u: Any, n: Any, threshold: Any, negative_threshold: Any, low: Any, high: Any) -> tuple[Any, Any]:
+    """Whether ``fire`` is +1, and whether it is -1, which is never both: of the same arguments."""
+    return (u >= threshold) & (n < high), (u < -negative_threshold) & (n > low)
 
 
 def send(v: Any, weighted_threshold: Any, threshold: Any, signed: bool) -> Any:

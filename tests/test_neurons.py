@@ -160,8 +160,9 @@ def test_compiled_neurons_equal_unbounded_integers(v, n, neuron):
         assert compiled.clamp(np.int64(v), *limits) == u
         expected = fire(u, n, threshold, negative, low, high)
         narrow = [np.int32(value) for value in (u, n, threshold, negative, low, high)]
-        assert compiled.fire(*narrow) == expected
-        assert compiled.fire(u, n, threshold, negative, low, high) == expected
+        after = u - expected * threshold
+        assert compiled.fire(*narrow) == (expected, after)
+        assert compiled.fire(u, n, threshold, negative, low, high) == (expected, after)
         assert fire(*(np.array([value]) for value in narrow[:2]), threshold, negative, low, high) == [expected]
         for step in range(13):
             digit = send(u, threshold << step, threshold, True)

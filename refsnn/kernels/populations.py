@@ -53,8 +53,8 @@ def integrate_and_fire(  # type: ignore[no-untyped-def]
                     total = arithmetic(v + arithmetic(currents[image, step, row, i]))
                     u = clamp(total, smallest, largest)
                     n = count[image, row, i]
-                    spike = np.int32(fire(u, n, threshold[i], negative_threshold[i], low, high))
-                    membrane[image, row, i] = np.int32(u) - np.int32(spike * threshold[i])
+                    spike, after = fire(u, n, threshold[i], negative_threshold[i], low, high)
+                    membrane[image, row, i] = after
                     count[image, row, i] = np.int32(n + spike)
                     train[image, first + step, row, i] = spike
                     clamped = np.int32(clamped + np.int32(u != total))  # an int64 would halve the vectors

@@ -90,8 +90,7 @@ def _advance(step, sums, job, columns, constant, settings, row, distance):  # ty
             u = clamp(total, smallest, largest) if clamped else total
             if clamped:
                 clamps = np.int32(clamps + np.int32(u != total and c < columns))
-            spike = np.int32(fire(u, n, threshold, negative, low, high))
-            u = np.int32(u - np.int32(spike * threshold))
+            spike, u = fire(u, n, threshold, negative, low, high)
             if counted:
                 n = np.int32(n + spike)
             store_event(row + part * distance, c, np.int8(spike))
