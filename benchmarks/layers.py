@@ -15,7 +15,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Annotated, Any
 from unittest import mock
@@ -124,11 +124,11 @@ def left_out(part: str) -> Iterator[None]:
     def layer(kernels: Kernels) -> Any:
         return make_layer(f"{kernels.name}_without_sums", replace(kernels.kernel, add=_no_sums))
 
-    with ExitStack() as stack:
-        if part == "sums":
-            stack.enter_context(mock.patch.object(Kernels, "layer", layer))
-        if part == "neurons":
-            stack.enter_context(mock.patch.object(Dense, "neurons", neurons))
+    patches = {
+        "sums": mock.patch.object(Kernels, "layer", layer),
+        "neurons": mock.patch.object(Dense, "neurons", neurons),
+    }
+    with patches[part] if part else nullcontext():
         yield
 
 

@@ -16,7 +16,7 @@ from refsnn.kernels.compiled import address_of, call, compiled, within
 from refsnn.kernels.dense import Kernel, Kernels
 from refsnn.kernels.vectors import make_access
 
-load, store = make_access("sums", np.int64)
+_, store = make_access("sums", np.int64)
 
 KERNEL = """
 from refsnn.kernels.compiled import compiled

@@ -25,7 +25,7 @@ from refsnn.kernels.rows import LINE, SETTINGS, add_taps, adjust, load_index
 
 @dataclass(frozen=True)
 class Kernel:
-    """How a kernel set sums a block: compiled functions.
+    """How a kernel set sums a block: jitted functions.
 
     Attributes:
         begin, end: around the blocks of a call.

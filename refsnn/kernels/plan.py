@@ -8,7 +8,7 @@ and tap becomes taps instead (``_channelwise``). A population that cannot be pac
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -155,11 +155,11 @@ class Dense:
 
     def neurons(self) -> tuple[Any, Any]:
         """What its neurons make of sums, and what counts their events: compiled functions of ``rows``."""
+        separated = self.population.schedule.separated
+        update = fire_once if separated else fires[self.counted, self.clamped]
         if isinstance(self.population, Readout):
-            return keep, count_spikes
-        if self.population.schedule.separated:
-            return fire_once, count_codes
-        return fires[self.counted, self.clamped], count_spikes
+            update = keep
+        return update, count_codes if separated else count_spikes
 
     @cached_property
     def operands(self) -> int:
@@ -275,9 +275,7 @@ class Dense:
             job[name] = value
         room = -(-group * rows // ROWS) * ROWS
         job["scratch_half"] = 4 * room * COLUMNS
-        return Prepared(
-            self.kernels.layer(), job, sources, outer, sums, counted, room, split, folds, held=(offsets, taps)
-        )
+        return Prepared(job, sources, outer, sums, counted, room, split, folds, held=(offsets, taps))
 
     def _sources(
         self, layouts: Sequence[Layout], views: Sequence[Layout], split: dict[int, Split]
@@ -387,7 +385,6 @@ class Prepared:
     """A call of a kernel, but for addresses.
 
     Attributes:
-        kernel: which.
         job: ``(1,)`` of ``JOB``.
         sources: the job's, relative to the first byte of the maps.
         outer: outer positions.
@@ -398,7 +395,6 @@ class Prepared:
         held: arrays that the job knows by address only.
     """
 
-    kernel: Callable[..., None]
     job: NDArray[np.void]
     sources: NDArray[np.int64]
     outer: int
@@ -473,7 +469,7 @@ class Call:
     def __init__(self, dense: Dense, prepared: Prepared, read: list[Maps], out: Maps | None, memory: Memory) -> None:
         self.population = dense.population.name
         self._dense = dense
-        self._kernel = prepared.kernel
+        self._kernel = dense.kernels.layer()
         self._held = prepared.held  # another thread may have prepared the same, and its arrays are kept instead
         self._memory = memory
         self._parts = parts = min(memory.parts, prepared.outer)
