@@ -146,3 +146,97 @@ def test_an_error_where_it_is_reaches_the_caller_of_its_caller():
     with pytest.raises(ZeroDivisionError):
         call_both(address_of(write_quotient), address_of(write_difference), found.ctypes.data, 1, 0)
     assert found.tolist() == [7, 7]
+
+
+TOGETHER = """
+import os
+import sys
+import time
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from refsnn.kernels import compiled
+from refsnn.kernels.vectors import make_access
+
+_, store = make_access("sums", np.int64)
+main = os.getpid()
+
+
+@intrinsic
+def note(context):
+    def generate(context, builder, signature, arguments):
+        print("main" if os.getpid() == main else "fork", flush=True)
+        if os.getpid() != main:
+            {in_fork}
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@compiled.within
+def write_square(address, value):
+    note()
+    store(address, 0, value * value)
+
+
+@compiled.within
+def write_next(address, value):
+    note()
+    store(address, 0, value + 1)
+
+
+@compiled.within
+def write_opposite(address, value):
+    note()
+    store(address, 0, -value)
+
+
+@compiled.compiled
+def call(function, address, value):
+    compiled.call(function, (address, value))
+
+
+functions = write_square, write_next, write_opposite
+compiled.processors = lambda: {processors}
+compiled.PATIENCE = 0.2
+compiled.compile_together(functions)
+found = np.zeros(1, np.int64)
+for function in functions:
+    call(compiled.address_of(function), found.ctypes.data, 5)
+    print(found[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("processors", "in_fork", "compiles"),
+    [
+        (1, "pass", ["main"] * 3),
+        (2, "time.sleep(0.01)", ["fork", *["main"] * 2]),
+        (8, "pass", [*["fork"] * 2, "main"]),
+        (2, "raise RuntimeError('no memory left')", ["fork", *["main"] * 3]),
+        (2, "time.sleep(600)", ["fork", *["main"] * 3]),
+    ],
+    ids=["alone", "two", "many", "a fork fails", "a fork waits for ever"],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="it forks on Linux only")
+def test_forks_compile_what_they_can(tmp_path, processors, in_fork, compiles):
+    """Each function once, if nothing goes wrong; and none where the cache has them."""
+    module = tmp_path / "together.py"
+    module.write_text(TOGETHER.format(processors=processors, in_fork=in_fork))
+
+    def run():
+        result = subprocess.run(
+            [sys.executable, module],
+            cwd=Path(refsnn.__file__).parent.parent,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        *lines, square, following, opposite = result.stdout.split()
+        assert (square, following, opposite) == ("25", "6", "-5")
+        return sorted(lines)
+
+    assert run() == compiles
+    assert run() == []

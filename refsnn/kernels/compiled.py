@@ -11,10 +11,16 @@ from __future__ import annotations
 import gc
 import hashlib
 import inspect
+import os
+import signal
+import sys
 import threading
+import time
+import warnings
 from collections.abc import Callable, Iterable
 from functools import cache, partial, wraps
 from importlib.resources import files
+from pathlib import Path
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,7 +28,10 @@ import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, event
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
+
+from refsnn.kernels import processors
 
 P = ParamSpec("P")
 Made = TypeVar("Made")
@@ -42,6 +51,12 @@ def _sources() -> list[Any]:
     kernels = [source for source in (package / "kernels").iterdir() if source.name.endswith(".py")]
     return [*sorted(kernels, key=lambda source: source.name), package / "neurons.py"]
 
+
+FORKS = sys.platform == "linux"
+"""Whether a process may fork to compile; elsewhere the system's own libraries may fail in a fork."""
+
+PATIENCE = 60.0
+"""Seconds to wait for a fork when there is nothing else to compile: it may need what another thread had locked."""
 
 _DIGEST = _digest(_sources())
 
@@ -134,6 +149,58 @@ def specialise(function: Any, name: str, parts: dict[str, Any], **options: bool)
     return compiled(copy, **options)
 
 
+def compile_together(functions: Iterable[Any]) -> None:
+    """Compile functions of integers that return nothing, several at a time where there are processors for it.
+
+    Numba compiles one function at a time in a process. So forks of this one compile some of those that are not in the
+    cache yet, and this one finds them there. It compiles itself what a fork did not, for whatever reason.
+
+    Args:
+        functions: made by ``compiled``, those that take long before the others.
+    """
+    functions = tuple(functions)
+    missing = [function for function in functions if not (function.signatures or _kept(function))]
+    processes = max(1, min(processors(), len(missing))) if FORKS else 1
+    forks = [_fork(missing[part::processes]) for part in range(1, processes)]
+    for function in missing[::processes]:
+        _compile(function)
+    deadline = time.monotonic() + PATIENCE
+    for fork in forks:
+        while os.waitpid(fork, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(fork, signal.SIGKILL)
+            time.sleep(0.005)
+    for function in functions:
+        _compile(function)
+
+
+def _compile(function: Any) -> tuple[Any, ...]:
+    """Compile a function of integers, or find it in the cache; the types of its arguments."""
+    signature = (types.intp,) * len(inspect.signature(function.py_func).parameters)
+    function.compile(signature)
+    return signature
+
+
+def _kept(function: Any) -> bool:
+    """Whether the cache has a function, if for another processor."""
+    return any(Path(function.stats.cache_path).glob(f"*.{function.py_func.__qualname__}-*.nbi"))
+
+
+def _fork(functions: Iterable[Any]) -> int:
+    """The number of a process that compiles functions."""
+    with global_compiler_lock, warnings.catch_warnings():
+        # It has this thread alone, which holds the only lock that it needs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = os.fork()
+    if process == 0:
+        try:
+            for function in functions:
+                _compile(function)
+        finally:
+            os._exit(0)
+    return process
+
+
 def address_of(function: Any) -> int:
     """Compile a function of integers that returns nothing; where its code is, for ``call``.
 
@@ -143,8 +210,7 @@ def address_of(function: Any) -> int:
     Args:
         function: made by ``compiled``; it keeps the code.
     """
-    signature = (types.intp,) * len(inspect.signature(function.py_func).parameters)
-    function.compile(signature)
+    signature = _compile(function)
     made = function.overloads[signature]
     address: int = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
     return address

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from refsnn.errors import WidthError
 from refsnn.geometry import NO_PADDING, Padding, Shape
-from refsnn.kernels.compiled import address_of
+from refsnn.kernels.compiled import address_of, compile_together
 from refsnn.kernels.dense import Kernels
 from refsnn.kernels.folding import FOLD, FOLDED, folded_rows, largest_sum
 from refsnn.kernels.job import JOB
@@ -629,6 +629,13 @@ def _new_plan(network: Network, kernels: Kernels, largest: dict[str, int], steps
     if all(isinstance(dense.population, Readout) for dense in found.values()):
         return {}  # a slice for dense kernels is smaller than what suits the others
     return found
+
+
+def compile_for(plan: dict[str, Dense]) -> None:
+    """Compile what its populations need, now and together."""
+    layers = [dense.kernels.layer() for dense in plan.values()]
+    neurons = [part for dense in plan.values() for part in dense.neurons()]
+    compile_together(dict.fromkeys([*layers, *neurons]))
 
 
 def halos(plan: dict[str, Dense]) -> dict[Feed, Padding]:

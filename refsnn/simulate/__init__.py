@@ -7,7 +7,6 @@ layer (``layers``) in a thread of its own, and only integer counters are added u
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 import time
 from collections import deque
@@ -24,7 +23,7 @@ from threadpoolctl import ThreadpoolController
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
 from refsnn.geometry import Padding
-from refsnn.kernels import KernelSet
+from refsnn.kernels import KernelSet, processors
 from refsnn.kernels.maps import Layout, Memory
 from refsnn.kernels.remembered import remember
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
@@ -177,9 +176,10 @@ def _plan(
     """The populations that go densely, and the halos that they need."""
     if kernels.dense is None:
         return {}, {}
-    from refsnn.kernels.plan import halos, plan
+    from refsnn.kernels.plan import compile_for, halos, plan
 
     found = plan(network, kernels.dense, largest, steps)
+    compile_for(found)
     return found, remember(network, ("halos", kernels, steps), lambda: halos(found))
 
 
@@ -312,13 +312,6 @@ class _Serialised:
     def record(self, steps: int, image: int, population: str, activity: Activity) -> None:
         with self.lock:
             self.recorder.record(steps, image, population, activity)
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _check(network: Network, images: NDArray[np.uint8], steps: tuple[int, ...], batch: int, threads: int) -> None:
