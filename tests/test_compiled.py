@@ -150,6 +150,7 @@ def test_an_error_where_it_is_reaches_the_caller_of_its_caller():
 
 TOGETHER = """
 import os
+import signal
 import sys
 import time
 
@@ -198,6 +199,11 @@ def call(function, address, value):
     compiled.call(function, (address, value))
 
 
+def refuse():
+    raise BlockingIOError("no process left")
+
+
+{before}
 functions = write_square, write_next, write_opposite
 compiled.processors = lambda: {processors}
 compiled.PATIENCE = 0.2
@@ -210,21 +216,23 @@ for function in functions:
 
 
 @pytest.mark.parametrize(
-    ("processors", "in_fork", "compiles"),
+    ("processors", "before", "in_fork", "compiles"),
     [
-        (1, "pass", ["main"] * 3),
-        (2, "time.sleep(0.01)", ["fork", *["main"] * 2]),
-        (8, "pass", [*["fork"] * 2, "main"]),
-        (2, "raise RuntimeError('no memory left')", ["fork", *["main"] * 3]),
-        (2, "time.sleep(600)", ["fork", *["main"] * 3]),
+        (1, "", "pass", ["main"] * 3),
+        (2, "", "time.sleep(0.01)", ["fork", *["main"] * 2]),
+        (8, "", "pass", [*["fork"] * 2, "main"]),
+        (2, "", "raise RuntimeError('no memory left')", ["fork", *["main"] * 3]),
+        (2, "", "time.sleep(600)", ["fork", *["main"] * 3]),
+        (2, "os.fork = refuse", "pass", ["main"] * 3),
+        (2, "signal.signal(signal.SIGCHLD, signal.SIG_IGN)", "pass", ["fork", *["main"] * 2]),
     ],
-    ids=["alone", "two", "many", "a fork fails", "a fork waits for ever"],
+    ids=["alone", "two", "many", "a fork fails", "a fork waits for ever", "no fork", "children are forgotten"],
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="it forks on Linux only")
-def test_forks_compile_what_they_can(tmp_path, processors, in_fork, compiles):
+def test_forks_compile_what_they_can(tmp_path, processors, before, in_fork, compiles):
     """Each function once, if nothing goes wrong; and none where the cache has them."""
     module = tmp_path / "together.py"
-    module.write_text(TOGETHER.format(processors=processors, in_fork=in_fork))
+    module.write_text(TOGETHER.format(processors=processors, before=before, in_fork=in_fork))
 
     def run():
         result = subprocess.run(

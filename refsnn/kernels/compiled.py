@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache, partial, wraps
 from importlib.resources import files
 from pathlib import Path
@@ -161,15 +162,15 @@ def compile_together(functions: Iterable[Any]) -> None:
     functions = tuple(functions)
     missing = [function for function in functions if not (function.signatures or _kept(function))]
     processes = max(1, min(processors(), len(missing))) if FORKS else 1
-    forks = [_fork(missing[part::processes]) for part in range(1, processes)]
+    forks = []
+    with suppress(OSError):  # there may be no memory or number for another process
+        for part in range(1, processes):
+            forks.append(_fork(missing[part::processes]))
     for function in missing[::processes]:
         _compile(function)
     deadline = time.monotonic() + PATIENCE
     for fork in forks:
-        while os.waitpid(fork, os.WNOHANG) == (0, 0):
-            if time.monotonic() > deadline:
-                os.kill(fork, signal.SIGKILL)
-            time.sleep(0.005)
+        _wait(fork, deadline)
     for function in functions:
         _compile(function)
 
@@ -199,6 +200,15 @@ def _fork(functions: Iterable[Any]) -> int:
         finally:
             os._exit(0)
     return process
+
+
+def _wait(process: int, deadline: float) -> None:
+    """Wait for a child of this process to end, and end it at the deadline, of ``time.monotonic()``."""
+    with suppress(ChildProcessError):  # whoever asked the system to forget children is not told when they end
+        while os.waitpid(process, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(process, signal.SIGKILL)
+            time.sleep(0.005)
 
 
 def address_of(function: Any) -> int:
