@@ -6,7 +6,6 @@ given at once nor the number of threads.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from refsnn.ann import graph
 from refsnn.ann.graph import Array, Graph, Operation, Preprocessing
 from refsnn.errors import InputError
 from refsnn.geometry import NO_PADDING, Padding, Pair, window_output
+from refsnn.machine import processors
 
 Observer: TypeAlias = Callable[[Operation, Array], None]
 Result = TypeVar("Result")
@@ -108,7 +108,7 @@ def map_blocks(
     settings = preprocessing or network.preprocessing or Preprocessing()
     table = settings.table(network.input.shape[0])
     starts = range(0, len(images), block)
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or processors()) as pool:
         return list(pool.map(lambda start: function(pixels(images[start : start + block], table)), starts))
 
 

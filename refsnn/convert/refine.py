@@ -26,7 +26,6 @@ Past the regression nothing is kept but samples. Conversion is repeatable on one
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -47,6 +46,7 @@ from refsnn.convert.response import Response
 from refsnn.convert.rounding import nearest, with_feedback
 from refsnn.convert.settings import Settings
 from refsnn.convert.thresholds import choose, is_learned
+from refsnn.machine import processors
 from refsnn.network import Input
 
 Values = NDArray[Any]
@@ -139,7 +139,7 @@ class Refiner:
     """
 
     def __init__(self, settings: Settings, steps: int, calibration: Calibration) -> None:
-        self.workers = calibration.threads or os.cpu_count() or 1
+        self.workers = calibration.threads or processors()
         self.settings = settings
         self.corrections = settings.corrections
         self.steps = steps

@@ -40,13 +40,6 @@ SLACK = 512
 Events: TypeAlias = NDArray[np.int8] | NDArray[np.int32]
 
 
-def processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class Workspace:
     """Scratch memory of one thread, kept from call to call.
 

@@ -32,7 +32,7 @@ from numba.core import cgutils, event
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
-from refsnn.kernels import processors
+from refsnn.machine import processors
 
 P = ParamSpec("P")
 Made = TypeVar("Made")

@@ -23,9 +23,10 @@ from threadpoolctl import ThreadpoolController
 from refsnn import kernels as kernel_sets
 from refsnn.errors import InputError
 from refsnn.geometry import Padding
-from refsnn.kernels import KernelSet, processors
+from refsnn.kernels import KernelSet
 from refsnn.kernels.maps import Layout, Memory
 from refsnn.kernels.remembered import remember
+from refsnn.machine import processors
 from refsnn.network import UNTIL_QUIET, MaxPool, Network
 from refsnn.simulate.links import connect, input_operations, largest_currents
 from refsnn.simulate.recording import Activity, Recorder
@@ -45,7 +46,7 @@ SLICE_BYTES = 4 << 20
 AHEAD = 4
 """Slices for each thread that may wait for the one in front of them."""
 
-__all__ = ["Activity", "Recorder", "Simulation", "processors", "simulate"]
+__all__ = ["Activity", "Recorder", "Simulation", "simulate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -179,7 +180,7 @@ def _plan(
     from refsnn.kernels.plan import compile_for, halos, plan
 
     found = plan(network, kernels.dense, largest, steps)
-    compile_for(found)
+    remember(network, ("compiled", kernels, steps), lambda: compile_for(found))
     return found, remember(network, ("halos", kernels, steps), lambda: halos(found))
 
 

@@ -12,7 +12,8 @@ from itertools import chain
 from multiprocessing import get_context, parent_process
 
 from refsnn.errors import InputError
-from refsnn.simulate import Simulation, processors
+from refsnn.machine import processors
+from refsnn.simulate import Simulation
 from refsnn.sweep.blocks import Block, Done, Workers, WorkersError, run
 
 LIVES = 3
